@@ -1,0 +1,1 @@
+"""Show it: one Streamlit page per question."""

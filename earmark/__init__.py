@@ -1,0 +1,1 @@
+"""Say it: the command line and the demo."""

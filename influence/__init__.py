@@ -1,0 +1,1 @@
+"""Why it is so: slices, retraining audits, gradient attribution and their statistics."""

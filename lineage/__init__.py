@@ -1,0 +1,1 @@
+"""What happened: samples, transforms, sets, runs and results, and SQL over all of it."""

@@ -1,0 +1,34 @@
+"""Errors written for the person who reads them: what is wrong, where, and the mend, in one line.
+
+The command line prints the message of any `EarmarkError` and exits with status 2; everything else is a defect of ours
+and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EarmarkError(Exception):
+    """Something the caller can mend; `str(error)` is one complete line for a person."""
+
+
+class UnknownName(EarmarkError):
+    """A slice, set, run, model, sample or column that is not on record; the message says what is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], mend: str = "") -> None:
+        names = sorted({str(k) for k in known})
+        close = difflib.get_close_matches(name, names, n=1)
+        shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+        hint = f" — did you mean '{close[0]}'?" if close else ""
+        exist = f"; on record: {shown}" if names else f"; there is no {kind} on record yet"
+        super().__init__(f"no {kind} '{name}'{hint}{exist}{'; ' + mend if mend else ''}")
+
+
+class AmbiguousName(EarmarkError):
+    """A prefix that fits several ids."""
+
+    def __init__(self, kind: str, name: str, matches: Iterable[str]) -> None:
+        shown = ", ".join(list(matches)[:4])
+        super().__init__(f"{kind} '{name}' is ambiguous: it fits {shown} — type more of the id")

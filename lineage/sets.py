@@ -1,0 +1,142 @@
+"""Sample sets: unordered sets of samples under one digest. Data-set versions, splits, slices and controls are all this.
+
+Law: two sets are equal exactly if their digests are, whoever made them and in whatever order (see `lineage.merkle`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from lineage import merkle
+from lineage.errors import AmbiguousName, EarmarkError, UnknownName
+from lineage.identity import hex_prefix
+from lineage.ids import Halves, halves, id_array, sort_unique
+from lineage.sql import quote
+from lineage.store import Run, Store
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """A set on record; `duration_s` in seconds, `words` in the transcripts."""
+
+    digest: str
+    name: str
+    kind: str
+    population: str | None
+    predicate: str | None
+    parents: tuple[str, ...]
+    size: int
+    duration_s: float | None
+    words: int | None
+    run_id: str
+
+
+def create_set(
+    run: Run,
+    ids: pa.Array | Iterable[uuid.UUID] | Halves,
+    *,
+    name: str,
+    kind: str = "set",
+    population: str | None = None,
+    predicate: str | None = None,
+    parents: Sequence[str] = (),
+    samples: pa.Table | None = None,
+) -> SampleSet:
+    """Record the set of `ids` under `name`; members already on record under the same digest are not written again.
+
+    `samples` may give `sample_id`, `duration_s` and `words` of members that the same run is only now recording.
+
+    Raises:
+        EarmarkError: the set is empty.
+    """
+    members_ = sort_unique(ids if isinstance(ids, np.ndarray) else halves(id_array(ids)))
+    if not len(members_):
+        raise EarmarkError(f"set '{name}' would be empty — check what it is made of")
+    digest = merkle.set_digest(members_)
+    column = id_array(members_)
+    duration, words = _totals(run.store, column, samples)
+    known = run.store.read("sample_sets", ["set_digest"], "set_digest = ?", [digest]).num_rows > 0
+    if not known and digest not in run.outputs:
+        run.append("members", {"set_digest": pa.repeat(pa.scalar(digest), len(column)), "sample_id": column})
+    made = SampleSet(digest, name, kind, population, predicate, tuple(parents), len(column), duration, words, run.id)
+    row = {**made.__dict__, "set_digest": digest, "parents": list(parents)}
+    run.append("sample_sets", [{k: v for k, v in row.items() if k not in ("digest", "run_id")}])
+    run.outputs.append(digest)
+    return made
+
+
+def _totals(store: Store, ids: pa.Array, fresh: pa.Table | None) -> tuple[float | None, int | None]:
+    known = store.read("samples", ["sample_id", "duration_s", "words"])
+    rows = known if fresh is None else pa.concat_tables([known, fresh.select(known.column_names).cast(known.schema)])
+    if not rows.num_rows:
+        return None, None
+    order = halves(rows["sample_id"])
+    wanted = halves(ids)
+    position = _positions(order, wanted)
+    durations = rows["duration_s"].to_numpy()[position]
+    words = rows["words"].fill_null(0).to_numpy()[position]
+    return float(durations.sum()), int(words.sum())
+
+
+def _positions(haystack: Halves, needles: Halves) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    order = np.lexsort((haystack[:, 1], haystack[:, 0]))
+    view = np.ascontiguousarray(haystack[order].astype(">u8")).view("S16").ravel()
+    found = np.searchsorted(view, np.ascontiguousarray(needles.astype(">u8")).view("S16").ravel())
+    inside = found < len(view)
+    hit = np.zeros(len(needles), dtype=bool)
+    hit[inside] = (haystack[order[found[inside]]] == needles[inside]).all(axis=1)
+    return order[found[hit]]
+
+
+def sample_sets(store: Store) -> list[SampleSet]:
+    """All sets on record, oldest first; a set recorded again under another name appears under each."""
+    rows = store.sql("SELECT * FROM sample_sets ORDER BY run_id, name").to_pylist()
+    return [
+        SampleSet(
+            r["set_digest"], r["name"], r["kind"], r["population"], r["predicate"], tuple(r["parents"] or ()),
+            r["size"], r["duration_s"], r["words"], r["run_id"],
+        )
+        for r in rows
+    ]  # fmt: skip
+
+
+def resolve_set(store: Store, ref: str) -> SampleSet:
+    """The set meant by a name (the newest of that name), a digest, or the beginning of a digest.
+
+    Raises:
+        UnknownName, AmbiguousName: no such set, or several.
+    """
+    known = sample_sets(store)
+    named = [s for s in known if s.name == ref]
+    if named:
+        return named[-1]
+    prefix = hex_prefix(ref)
+    found = {s.digest: s for s in known if prefix and len(prefix) >= 4 and s.digest.startswith(prefix)}
+    if not found:
+        raise UnknownName("set", ref, (s.name for s in known if s.kind != "control"))
+    if len(found) > 1:
+        raise AmbiguousName("set", ref, found)
+    return next(iter(found.values()))
+
+
+def members(store: Store, digest: str) -> pa.Array:
+    """Ids of a set, sorted, as an Arrow array of `pa.uuid()`."""
+    rows = store.sql(f"SELECT DISTINCT sample_id FROM members WHERE set_digest = {quote(digest)}")
+    return id_array(sort_unique(halves(rows["sample_id"])))
+
+
+def difference(store: Store, a: SampleSet, b: SampleSet) -> tuple[pa.Array, pa.Array]:
+    """(ids in `a` only, ids in `b` only)."""
+    left, right = halves(members(store, a.digest)), halves(members(store, b.digest))
+    both = np.concatenate([left, right])
+    mark = np.concatenate([np.zeros(len(left), bool), np.ones(len(right), bool)])
+    order = np.lexsort((both[:, 1], both[:, 0]))
+    both, mark = both[order], mark[order]
+    same = (both[1:] == both[:-1]).all(axis=1)
+    alone = ~(np.r_[False, same] | np.r_[same, False])
+    return id_array(both[alone & ~mark]), id_array(both[alone & mark])

@@ -1,0 +1,148 @@
+"""DuckDB over the record: a view per table, made of the files that manifests list and of no others.
+
+A bare glob would trip over one torn file, and `union_by_name` is needed or columns added later are dropped silently. The
+views are the public language in which auditors ask, so their names and columns are those of `lineage.schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from lineage.schema import TABLES, Table
+from lineage.segments import empty
+
+if TYPE_CHECKING:
+    from lineage.store import Store
+
+MACROS = {
+    "behind_model": (
+        "(model)",
+        "Recordings, speakers, licences and transforms behind a model, with how often each was consumed.",
+        """
+        WITH trained AS (SELECT run_id FROM models WHERE starts_with(model_id, model)),
+             used AS (SELECT sample_id, count(*) AS exposures FROM exposures
+                      WHERE run_id IN (SELECT run_id FROM trained) AND weight > 0 GROUP BY sample_id)
+        SELECT r.root AS recording, any_value(o.speaker_key) AS speaker_key, any_value(o.source) AS source,
+               any_value(o.licence) AS licence, list_sort(list_distinct(flatten(list(t.names)))) AS transforms,
+               sum(r.exposures)::BIGINT AS exposures
+        FROM (SELECT u.sample_id, u.exposures, unnest(s.root_ids) AS root FROM used u
+              JOIN samples s ON s.sample_id = u.sample_id) r
+        LEFT JOIN samples o ON o.sample_id = r.root
+        LEFT JOIN (SELECT child_id, list(DISTINCT name) AS names FROM edges JOIN transforms USING (transform_id)
+                   GROUP BY child_id) t ON t.child_id = r.sample_id
+        GROUP BY r.root ORDER BY recording""",
+    ),
+    "models_of_speaker": (
+        "(speaker)",
+        "Every model that consumed a speaker's samples; speaker is a speaker_key.",
+        """
+        SELECT m.model_id, m.name, m.run_id, count(*) AS exposures, count(DISTINCT e.sample_id) AS samples
+        FROM exposures e JOIN samples s ON s.sample_id = e.sample_id JOIN models m ON m.run_id = e.run_id
+        WHERE s.speaker_key = speaker::UUID AND e.weight > 0
+        GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id""",
+    ),
+    "set_diff": (
+        "(a, b)",
+        "Samples that are in one of two sets only; a and b are digests or the beginnings of digests.",
+        """
+        WITH l AS (SELECT DISTINCT sample_id FROM members WHERE starts_with(set_digest, a)),
+             r AS (SELECT DISTINCT sample_id FROM members WHERE starts_with(set_digest, b))
+        SELECT sample_id, 'only a' AS side FROM l ANTI JOIN r USING (sample_id)
+        UNION ALL SELECT sample_id, 'only b' FROM r ANTI JOIN l USING (sample_id) ORDER BY side, sample_id""",
+    ),
+}
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A fresh in-memory connection with the settings that all readers share."""
+    connection = duckdb.connect()
+    connection.execute("SET arrow_lossless_conversion = true")  # ids stay uuids on the way to Arrow
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def confine(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Let queries reach the files below `folder` and nothing else: not the vault, not the rest of the disk."""
+    connection.execute(f"SET allowed_directories = [{quote(str(folder.resolve()))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def quote(text: str) -> str:
+    """Text as an SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _empty(table: Table, types: dict[str, str]) -> str:
+    columns = ", ".join(f"NULL::{types[c.name]} AS {identifier(c.name)}" for c in table.columns)
+    return f"SELECT {columns} WHERE false"
+
+
+def _attribute_columns(attributes: dict[str, str]) -> str:
+    parts = []
+    for name, kind in sorted(attributes.items()):
+        if name in TABLES["samples"].names:  # a core column of that name wins; the attribute stays in the map
+            continue
+        value = f"attributes[{quote(name)}]"
+        parts.append(f"{f'TRY_CAST({value} AS DOUBLE)' if kind == 'number' else value} AS {identifier(name)}")
+    return "".join(f", {p}" for p in parts)
+
+
+class Views:
+    """The views of one connection, redone only for tables to which something was added."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[object, ...]] = {}
+
+    def update(self, connection: duckdb.DuckDBPyConnection, store: Store, tables: Iterable[str]) -> None:
+        """Make the views of `tables` show what is published now."""
+        for name in tables:
+            files = [str((store.root / s.path).resolve()) for s in store.segments(name)]
+            attributes = store.attributes() if name == "samples" else {}
+            state = (len(files), files[-1:], tuple(sorted(attributes.items())))
+            if self._made.get(name) == tuple(map(repr, state)):
+                continue
+            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(connection, TABLES[name], files, attributes)}")
+            self._made[name] = tuple(map(repr, state))
+
+
+def view(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str], attributes: dict[str, str]) -> str:
+    """The SELECT behind a table's view."""
+    if files:
+        listed = ", ".join(quote(f) for f in files)
+        body = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+    else:
+        connection.register("_shape", empty(table))
+        types = {row[0]: row[1] for row in connection.execute("DESCRIBE _shape").fetchall()}
+        connection.unregister("_shape")
+        body = _empty(table, types)
+    if not attributes:
+        return body
+    return f"SELECT *{_attribute_columns(attributes)} FROM ({body})"
+
+
+def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    """The questions auditors ask most, as table macros: `FROM behind_model('3f2a')`."""
+    for name, (parameters, _, body) in MACROS.items():
+        connection.execute(f"CREATE OR REPLACE MACRO {name}{parameters} AS TABLE {body}")
+
+
+def write_catalog(store: Store, path: Path) -> None:
+    """Write the views and macros into a DuckDB file, for people with a plain DuckDB client. Rebuildable at any time."""
+    path.unlink(missing_ok=True)
+    connection = duckdb.connect(str(path))
+    try:
+        Views().update(connection, store, TABLES)
+        define_macros(connection)
+    finally:
+        connection.close()

@@ -1,0 +1,189 @@
+"""A recipe is a whole training experiment as one YAML file: base, data, method, optimiser, schedule, seeds.
+
+Every value that can change the weights stands here or in the environment, nowhere else, so a recipe's digest names the
+experiment. `Recipe.load` explains each mistake in a recipe with the file, the field and the mend, before any work; fields
+that are not known are refused, because a misspelt option that is silently ignored is a wrong result.
+
+    name: six-accents
+    base: earmark:whisper-tiny
+    train: demo-train
+    evaluate: [demo-test]
+    epochs: 6
+    learning_rate: 1e-3
+
+Laws: `Recipe.parse(recipe.model_dump()) == recipe`; equal recipes have equal digests whatever the order of their fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lineage.errors import EarmarkError
+from lineage.identity import digest_of
+from training.normalise import NAMES as NORMALISERS
+
+# What a recipe is called and what is measured afterwards leave the weights as they are.
+NOT_IN_WEIGHTS = ("name", "evaluate", "checkpoints")
+
+
+class Lora(BaseModel):
+    """Low-rank adapters beside frozen weights (Hu et al., arXiv 2106.09685)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    rank: int = Field(8, ge=1, le=4096, description="Rank of the two factors.")
+    alpha: float = Field(16.0, gt=0, description="Scale: the product of the factors counts alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapters' input.")
+    targets: tuple[str, ...] = Field((), description="Endings of module names to adapt; empty: all that the family names.")
+
+
+class Recipe(BaseModel):
+    """One training experiment. Sets are named by name or digest; quantities are per optimiser step unless said otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str = Field(min_length=1, max_length=200, description="What people call the model.")
+    family: str = Field("whisper", description="Model family.")
+    base: str = Field(min_length=1, description="'earmark:NAME' (packaged), a local folder, or a hub id 'owner/name'.")
+    train: str = Field(min_length=1, description="Training set: name or digest.")
+    evaluate: tuple[str, ...] = Field((), description="Sets to evaluate on after training.")
+
+    method: Literal["full", "lora"] = Field("full", description="Train all weights, or low-rank adapters.")
+    lora: Lora | None = Field(None, description="Adapters, with method: lora.")
+    language: str | None = Field(None, description="Language token of multilingual bases, e.g. 'en'.")
+    task: Literal["transcribe", "translate"] | None = Field(None, description="Task token of multilingual bases.")
+    transcripts: str = Field("none", description="Normaliser applied to transcripts before training.")
+
+    epochs: int = Field(ge=1, le=100_000, description="Passes over the set.")
+    batch_size: int = Field(16, ge=1, le=65_536, description="Utterances per forward pass.")
+    gradient_accumulation: int = Field(1, ge=1, le=65_536, description="Forward passes per optimiser step.")
+    learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Learning rate after warm-up.")
+    warmup: float = Field(0.1, ge=0, description="Warm-up: share of all steps if below 1, else steps.")
+    weight_decay: float = Field(0.0, ge=0, lt=1, description="Decoupled weight decay; none on biases and norms.")
+    max_grad_norm: float = Field(1.0, ge=0, description="Clip the gradient's norm to this; 0: do not clip.")
+    dropout: float | None = Field(None, ge=0, lt=1, description="Dropout while training; null: the base's own.")
+
+    seed: int = Field(0, ge=0, lt=2**32, description="Data order, dropout and adapters all follow from it.")
+    threads: int = Field(1, ge=1, le=1024, description="Arithmetic threads; the weights depend on their number.")
+    device: Literal["cpu", "cuda", "auto"] = Field("cpu", description="Where to train; auto: cuda where there is one.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 (autocast) needs a GPU that has it.")
+    attention: Literal["eager", "sdpa"] = Field(
+        "eager", description="Attention code; eager can be differentiated twice, sdpa is faster for large models."
+    )
+    checkpoints: int = Field(0, ge=0, le=10_000, description="Evenly spaced checkpoints, with optimiser state, to keep.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_lora(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("method") == "lora" and data.get("lora") is None:
+            return {**data, "lora": {}}
+        return data
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.method == "full" and self.lora is not None:
+            raise ValueError("'lora' is given but 'method' is full; write method: lora, or drop lora")
+        if self.precision == "bf16" and self.device == "cpu":
+            raise ValueError("'precision' bf16 needs 'device' cuda or auto; write precision: fp32 for the CPU")
+        if self.warmup > 1 and self.warmup != int(self.warmup):
+            raise ValueError(f"'warmup' is {self.warmup:g}; give a share below 1, or a whole number of steps")
+        if self.transcripts not in NORMALISERS:
+            raise ValueError(f"'transcripts' names no normaliser; choose one of {', '.join(NORMALISERS)}")
+        if self.task is not None and self.language is None:
+            raise ValueError("'task' is given without 'language'; multilingual bases need both, others neither")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole recipe as canonical JSON."""
+        return digest_of(self.model_dump(mode="json"))
+
+    @property
+    def essence(self) -> dict[str, Any]:
+        """The fields on which the weights depend, as JSON."""
+        return self.model_dump(mode="json", exclude=set(NOT_IN_WEIGHTS))
+
+    def variant(self, **changes: Any) -> Recipe:
+        """The same recipe but for some fields, checked again."""
+        return Recipe.parse({**self.model_dump(), **changes}, where=f"recipe {self.name}")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a recipe from a YAML file.
+
+        Raises:
+            EarmarkError: the file cannot be read, is not YAML, or a field is wrong; says which and how to mend it.
+        """
+        path = Path(path)
+        try:
+            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise EarmarkError(f"there is no recipe at {path} — give the path of a YAML file") from None
+        except UnicodeDecodeError as error:
+            raise EarmarkError(f"{path}: byte {error.start} is not UTF-8 — save the recipe as UTF-8") from error
+        except OSError as error:
+            raise EarmarkError(f"{path} cannot be read: {error.strerror} — give the path of a YAML file") from error
+        except yaml.YAMLError as error:
+            raise EarmarkError(f"{path}: {_yaml_problem(error)}") from error
+        except RecursionError as error:
+            raise EarmarkError(f"{path} is nested too deeply — a recipe is a flat list of 'field: value'") from error
+        return cls.parse(fields, where=str(path))
+
+    @classmethod
+    def parse(cls, fields: Any, where: str = "recipe") -> Recipe:
+        """A recipe from plain values; `where` is what messages call it.
+
+        Raises:
+            EarmarkError: a field is missing, unknown or wrong.
+        """
+        if not isinstance(fields, Mapping):
+            raise EarmarkError(f"{where} is {_kind(fields)} — a recipe is a list of 'field: value' lines")
+        if not all(isinstance(name, str) for name in fields):
+            odd = next(name for name in fields if not isinstance(name, str))
+            raise EarmarkError(f"{where}: field {odd!r} is not a name — put quotes around it, or drop it")
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise EarmarkError(f"{where}: {_explain(error)}") from error
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return f"{place}not YAML ({problem}) — correct it there; a recipe is a list of 'field: value' lines"
+
+
+def _kind(value: Any) -> str:
+    return "empty" if value is None else f"a {type(value).__name__}, not a mapping"
+
+
+def _explain(error: ValidationError) -> str:
+    """All problems of a recipe in one line."""
+    return "; ".join(_problem(e["type"], e["loc"], e["msg"], e["input"]) for e in error.errors())
+
+
+def _problem(kind: str, place: tuple[int | str, ...], message: str, given: Any) -> str:
+    name = ".".join(map(str, place))
+    if kind == "extra_forbidden":
+        known = Lora.model_fields if place[0] == "lora" else Recipe.model_fields
+        close = difflib.get_close_matches(str(place[-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"fields are {', '.join(known)}"
+        return f"unknown field '{name}' — {hint}"
+    if kind == "missing":
+        return f"field '{name}' is missing — add it: {Recipe.model_fields[name].description}"
+    message = message.removeprefix("Value error, ")
+    if not place:
+        return message
+    message = message[0].lower() + message[1:]
+    shown = repr(given) if len(repr(given)) < 60 else repr(given)[:57] + "…"
+    field = Recipe.model_fields.get(str(place[0])) if place[0] != "lora" else Lora.model_fields.get(str(place[-1]))
+    meaning = f" — {name}: {field.description}" if field is not None and field.description else ""
+    return f"field '{name}': {message}, not {shown}{meaning}"
