@@ -133,11 +133,11 @@ def encode(wave: Waveform) -> bytes:
     """The smallest lossless file: FLAC of 16 or 24 bits if the samples lie on that grid, if not WAV of floats."""
     buffer = io.BytesIO()
     # Integers are written as integers: libsndfile scales floats by 32767 on the way in and by 1/32768 on the way out.
-    for step, subtype, dtype, shift in ((_STEP_16, "PCM_16", np.int16, 0), (_STEP_24, "PCM_24", np.int32, 8)):
+    for step, subtype in ((_STEP_16, "PCM_16"), (_STEP_24, "PCM_24")):
         scaled = wave.pcm.astype(np.float64) * step
         if np.all(scaled == np.rint(scaled)) and np.all(scaled >= -step) and np.all(scaled < step):
-            steps = scaled.astype(dtype) * dtype(1 << shift)
-            soundfile.write(buffer, steps, wave.rate, format="FLAC", subtype=subtype)
+            left_aligned = (scaled * (2.0**31 / step)).astype(np.int32)
+            soundfile.write(buffer, left_aligned, wave.rate, format="FLAC", subtype=subtype)
             return buffer.getvalue()
     soundfile.write(buffer, wave.pcm, wave.rate, format="WAV", subtype="FLOAT")
     return buffer.getvalue()

@@ -2,13 +2,14 @@
 
     earmark.json          format version and hash names
     tables/<table>/<run>/<uuid7>.parquet
-    manifests/<run>.json  what a run wrote; a run is visible when its manifest is
+    manifests/<run>.json  what a run wrote
+    log/                  the order in which runs became visible, signed (see `lineage.log`)
     vault/                the personal data (see `lineage.vault`)
     artifacts/<xx>/<digest>   weights, checkpoints, features: content-addressed files and folders
-    catalog.duckdb        a rebuildable cache for people with a plain DuckDB client (see `lineage.sql`)
 
 Writers take no lock: any number of processes may write runs while others read. Laws: a run's rows appear all at once, when
-its manifest does; what has appeared is never changed; a writer killed at any instant leaves nothing that a reader sees.
+the log names its manifest; what has appeared is never changed, only taken away by a later run that says so (compaction,
+erasure); a writer killed at any instant leaves nothing that a reader sees.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import pyarrow as pa
 from lineage import environment, sql
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import digest_of, file_digest, hex_prefix, uuid7
+from lineage.log import Log
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
 from lineage.segments import Rows, as_table, sync_folder, write_durably, write_segment
 from lineage.vault import Vault
@@ -100,8 +102,10 @@ class Manifest:
     run: RunInfo
     segments: tuple[Segment, ...]
     vault: tuple[Segment, ...]
-    artifacts: tuple[str, ...]
-    attributes: dict[str, str]  # attribute key → 'number' or 'text', of the samples in this run
+    artifacts: tuple[str, ...] = ()
+    attributes: dict[str, str] = field(default_factory=dict)  # key → 'number' or 'text', of this run's samples
+    files: tuple[Segment, ...] = ()  # further files of the record that are no tables
+    removed: tuple[str, ...] = ()  # paths that this run took away
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -112,6 +116,8 @@ class Manifest:
             "vault": [s.__dict__ for s in self.vault],
             "artifacts": list(self.artifacts),
             "attributes": self.attributes,
+            "files": [s.__dict__ for s in self.files],
+            "removed": list(self.removed),
         }
 
     @classmethod
@@ -123,6 +129,8 @@ class Manifest:
             tuple(Segment(**s) for s in value["vault"]),
             tuple(value["artifacts"]),
             value["attributes"],
+            tuple(Segment(**s) for s in value["files"]),
+            tuple(value["removed"]),
         )
 
 
@@ -202,6 +210,8 @@ class Run:
     result: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     artifacts: list[str] = field(default_factory=list)
+    files: list[Segment] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._tables = _Buffer(self.store, "tables", TABLES, self.id)
@@ -251,10 +261,17 @@ class Run:
         for buffer in (self._tables, self.vault):
             buffer.flush()
             buffer.sync()
-        manifest = Manifest(
-            info, tuple(self._tables.segments), tuple(self.vault.segments), tuple(self.artifacts), self._attributes
+        self.store.publish(
+            Manifest(
+                info,
+                tuple(self._tables.segments),
+                tuple(self.vault.segments),
+                tuple(sorted(set(self.artifacts))),
+                self._attributes,
+                tuple(self.files),
+                tuple(self.removed),
+            )
         )
-        self.store.publish(manifest)
 
     def discard(self) -> None:
         """Remove everything the run wrote so far."""
@@ -267,7 +284,9 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._manifests: dict[str, Manifest] = {}
+        self.log = Log(root)
+        self._manifests: dict[str, Manifest] = {}  # by run, in the order in which they became visible
+        self._removed: set[str] = set()
         self._views = sql.Views()
 
     @classmethod
@@ -283,14 +302,22 @@ class Store:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise EarmarkError(f"{root} is not an empty folder — choose another, or empty it")
         try:
-            for name in ("tables", "manifests", "vault", "artifacts"):
+            for name in ("tables", "manifests", "log", "vault", "artifacts"):
                 (root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EarmarkError(f"cannot make {root}: {error.strerror} — choose a folder you may write to") from error
-        Vault.make_key(root)
-        marker = {"format": FORMAT_VERSION, "ids": "sha256/128", "sets": "earmark.set.v1"}
+        marker = {
+            "format": FORMAT_VERSION,
+            "ids": "sha256/128",
+            "sets": "earmark.set.v1",
+            "log": "rfc6962/sha256",
+            "public_key": Log.make_key(root),
+            "key_check": Vault.make_key(root),
+        }
         write_durably(root / "earmark.json", json.dumps(marker, indent=1).encode())
-        return cls(root)
+        store = cls(root)
+        store.log.sign()
+        return store
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
@@ -351,33 +378,35 @@ class Store:
         try:
             run.publish("completed")
         except BaseException:
-            run.discard()
+            if run.id not in {e.run for e in self.log.entries()}:
+                run.discard()
             raise
 
     def publish(self, manifest: Manifest) -> None:
-        """Make a run visible: its manifest appears whole, once, and durably."""
+        """Make a run visible, whole and durably: its manifest is written, then the log names it."""
         data = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False, sort_keys=True).encode()
         write_durably(self.root / "manifests" / f"{manifest.run.id}.json", data)
+        self.log.append(manifest.run.id, hashlib.sha256(data).hexdigest())
 
     def refresh(self) -> None:
         """See the runs published since the last look."""
-        with os.scandir(self.root / "manifests") as entries:
-            fresh = sorted(e.name for e in entries if e.name.endswith(".json") and e.name not in self._manifests)
-        for name in fresh:
-            path = self.root / "manifests" / name
+        for entry in self.log.entries()[len(self._manifests) :]:
+            path = self.root / "manifests" / f"{entry.run}.json"
             try:
-                self._manifests[name] = Manifest.from_json(json.loads(path.read_text()))
-            except (ValueError, KeyError, TypeError) as error:
+                manifest = Manifest.from_json(json.loads(path.read_text()))
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
+            self._manifests[entry.run] = manifest
+            self._removed.update(manifest.removed)
 
     def manifests(self) -> list[Manifest]:
-        """All published manifests, oldest run first."""
+        """All published manifests in the order in which they became visible."""
         self.refresh()
-        return [self._manifests[name] for name in sorted(self._manifests)]
+        return list(self._manifests.values())
 
     def runs(self) -> list[RunInfo]:
         """All published runs, oldest first."""
-        return [m.run for m in self.manifests()]
+        return sorted((m.run for m in self.manifests()), key=lambda r: r.id)
 
     def find_run(self, key: str) -> RunInfo | None:
         """The newest completed run whose result `key` determines; None if it has to be computed."""
@@ -401,10 +430,11 @@ class Store:
 
     def segments(self, table: str) -> list[Segment]:
         """The segments of a public table that published runs list."""
-        return [s for m in self.manifests() for s in m.segments if s.table == table]
+        return [s for m in self.manifests() for s in m.segments if s.table == table and s.path not in self._removed]
 
     def _vault_segments(self, table: str) -> list[Path]:
-        return [self.root / s.path for m in self.manifests() for s in m.vault if s.table == table]
+        listed = (s for m in self.manifests() for s in m.vault)
+        return [self.root / s.path for s in listed if s.table == table and s.path not in self._removed]
 
     def attributes(self) -> dict[str, str]:
         """All attribute keys on record; 'number' where every value ever seen is one, else 'text'."""

@@ -24,6 +24,7 @@ from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, keyed_id
 from lineage.schema import VAULT
 from lineage.segments import empty, write_durably
+from lineage.verifier import KEY_CHECK
 
 BATCH = 256  # utterances whose sound is in memory at a time
 
@@ -36,9 +37,11 @@ class Vault:
         self._segments = segments
 
     @staticmethod
-    def make_key(root: Path) -> None:
-        """Draw the secret under which this store's speakers and recordings go in public tables."""
-        write_durably(root / "vault" / "key", secrets.token_bytes(32), mode=0o600)
+    def make_key(root: Path) -> str:
+        """Draw the secret under which this store's speakers and recordings go in public tables; returns its check value."""
+        key = secrets.token_bytes(32)
+        write_durably(root / "vault" / "key", key, mode=0o600)
+        return hmac.digest(key, KEY_CHECK, "sha256").hex()
 
     @cached_property
     def _key(self) -> bytes:

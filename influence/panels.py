@@ -1,0 +1,106 @@
+"""A panel: everything that the retrainings of an audit did on one evaluation slice, ready for the statistics.
+
+`values[j, k, b]` is what retraining `j` (0: all data) with seed `k` amounts to on block `b` of the slice, `words[b]` the
+reference words there; their quotient, summed over blocks, is the metric: errors per word (WER) or nats per word (loss).
+A block is what may be resampled as one: a test speaker, because a speaker's utterances resemble each other, or a single
+utterance where the claim is about these very speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Generalise = Literal["speakers", "utterances"]
+
+METRICS = ("wer", "loss")
+STEP = {"wer": 1.0, "loss": 0.0}  # the smallest change that a value can make: one word
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One model on one evaluation set: errors and loss by sample."""
+
+    errors: Mapping[UUID, float]
+    loss: Mapping[UUID, float]
+
+    def of(self, metric: str) -> Mapping[UUID, float]:
+        """The values of 'wer' (errors, words) or 'loss' (nats)."""
+        return self.errors if metric == "wer" else self.loss
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How the utterances of an evaluation slice fall into blocks.
+
+    `samples` [n] in fixed order, `block` [n] the block of each, `words` [n] reference words of each; `speakers` the number
+    of known speakers and `speakerless` the share of words that no known speaker said.
+    """
+
+    samples: tuple[UUID, ...]
+    block: npt.NDArray[np.int64]
+    words: Array
+    speakers: int
+    speakerless: float
+
+    @property
+    def count(self) -> int:
+        """Number of blocks."""
+        return int(self.block.max()) + 1 if len(self.block) else 0
+
+
+def blocks(words: Mapping[UUID, float], speakers: Mapping[UUID, UUID | None], generalise: Generalise) -> Blocks:
+    """Blocks of the samples in `words`; an utterance without a known speaker is a block of its own."""
+    samples = tuple(sorted(words))
+    names: dict[UUID, int] = {}
+    index = []
+    for sample in samples:
+        speaker = speakers.get(sample)
+        own = generalise == "utterances" or speaker is None
+        index.append(names.setdefault(sample if own or speaker is None else speaker, len(names)))
+    known = {s for s in (speakers.get(sample) for sample in samples) if s is not None}
+    amount = np.array([words[s] for s in samples], dtype=np.float64)
+    nobody = np.array([speakers.get(s) is None for s in samples], dtype=bool)
+    share = float(amount[nobody].sum() / amount.sum()) if amount.sum() else 0.0
+    return Blocks(samples, np.array(index, dtype=np.int64), amount, len(known), share)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Values [J, K, B] and words [B] of one evaluation slice and metric; `step` is the value's smallest change."""
+
+    values: Array
+    words: Array
+    step: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.words.shape != self.values.shape[2:]:
+            raise ValueError(f"values {self.values.shape} and words {self.words.shape} are not [J, K, B] and [B]")
+        if not np.isfinite(self.values).all() or not self.words.sum() > 0:
+            raise ValueError("a panel needs finite values and at least one word")
+
+    @property
+    def outcomes(self) -> Array:
+        """The metric by retraining and seed, [J, K]."""
+        return np.asarray(self.values.sum(axis=2) / self.words.sum(), dtype=np.float64)
+
+
+def panel(outcomes: Sequence[Sequence[Outcome]], parts: Blocks, metric: str) -> Panel:
+    """The panel of `outcomes[j][k]` over the blocks of one slice.
+
+    Blocks without a single reference word are kept: their insertions count.
+    """
+    count = parts.count
+    values = np.empty((len(outcomes), len(outcomes[0]), count))
+    for j, seeds in enumerate(outcomes):
+        for k, outcome in enumerate(seeds):
+            by_sample = outcome.of(metric)
+            amounts = np.array([by_sample[s] for s in parts.samples], dtype=np.float64)
+            values[j, k] = np.bincount(parts.block, weights=amounts, minlength=count)
+    return Panel(values, np.bincount(parts.block, weights=parts.words, minlength=count), STEP[metric])

@@ -1,0 +1,406 @@
+"""Checks a store with no Earmark at hand: one file, needing only the standard library, `pyarrow` and `cryptography`.
+
+    python verifier.py STORE [--against CHECKPOINT.json]
+
+What is checked, from the outside in:
+
+1. `earmark.json` carries the public key; the signing key and the vault's key, where present, are the ones it names.
+2. The log's entries are numbered without a gap. Their hashes, as leaves of a Merkle tree in the shape of RFC 6962, lead to
+   the root in the newest checkpoint, which is signed with Ed25519; and, with `--against`, to the root of a checkpoint that
+   somebody kept elsewhere, so that a rewritten history is caught even when whoever rewrote it holds the signing key.
+3. Every entry names a manifest by its SHA-256, and every manifest names its files by theirs (vault files by an HMAC, so
+   that a digest gives no transcript away).
+4. Nothing lies in the store that no manifest names.
+
+Each finding names the file, the run and the kind of change: changed, missing, truncated, inserted, re-ordered, unsigned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+KEY_CHECK = b"earmark.vault.key.v1"
+
+
+# -- the tree of RFC 6962, section 2.1 ---------------------------------------------------------------------------------
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Hash of one log entry."""
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Hash of an inner node."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def split(size: int) -> int:
+    """The largest power of two smaller than `size` (> 1)."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def tree_root(leaves: list[bytes]) -> bytes:
+    """Merkle tree hash of leaf hashes."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    k = split(len(leaves))
+    return node_hash(tree_root(leaves[:k]), tree_root(leaves[k:]))
+
+
+def inclusion_holds(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes) -> bool:
+    """Whether `path` shows that `leaf` is entry `index` of the log of `size` entries with that root (RFC 9162, 2.1.3.2)."""
+    if not 0 <= index < size:
+        return False
+    fn, sn, r = index, size - 1, leaf
+    for p in path:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            r = node_hash(p, r)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            r = node_hash(r, p)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and r == root
+
+
+def consistency_holds(first: int, second: int, path: list[bytes], first_root: bytes, second_root: bytes) -> bool:
+    """Whether `path` shows that the log of `first` entries is the beginning of that of `second` (RFC 9162, 2.1.4.2)."""
+    if first == second:
+        return not path and first_root == second_root
+    if not 0 < first < second or not path:
+        return first == 0
+    if first & (first - 1) == 0:
+        path = [first_root, *path]
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    fr = sr = path[0]
+    for c in path[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            fr, sr = node_hash(c, fr), node_hash(c, sr)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            sr = node_hash(sr, c)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and fr == first_root and sr == second_root
+
+
+def checkpoint_bytes(origin: str, size: int, root: str, at: str) -> bytes:
+    """What a checkpoint's signature is over."""
+    return f"earmark.checkpoint.v1\n{origin}\n{size}\n{root}\n{at}\n".encode()
+
+
+# -- the check ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that is wrong; `kind` is changed, missing, truncated, inserted, re-ordered or unsigned."""
+
+    file: str
+    kind: str
+    detail: str
+    run: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.kind} — {self.detail}" + (f" (run {self.run})" if self.run else "")
+
+
+@dataclass
+class Report:
+    """The outcome: `ok` if nothing was found."""
+
+    files: int = 0
+    bytes: int = 0
+    runs: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the record is as it was written."""
+        return not self.findings
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hmac(path: Path, key: bytes) -> str:
+    mac = hmac.new(key, digestmod="sha256")
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            mac.update(block)
+    return mac.hexdigest()
+
+
+def artifact_digest(path: Path) -> str:
+    """Digest of an artifact: of the file's bytes, or of the canonical list of a folder's files and their digests."""
+    if path.is_file():
+        return _sha256(path)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    listed = [[p.relative_to(path).as_posix(), _sha256(p)] for p in files]
+    return hashlib.sha256(json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+class Verifier:
+    """One check of one store."""
+
+    def __init__(self, root: Path, progress: Callable[[int, int, str], None] | None = None) -> None:
+        self.root = root
+        self.report = Report()
+        self._progress = progress
+        self._named: set[str] = set()
+
+    def check(self, against: Path | None = None) -> Report:
+        """Run the whole check."""
+        marker = self._marker()
+        entries = self._entries()
+        self._checkpoints(entries, marker, against)
+        manifests = self._manifests(entries)
+        self._files(manifests)
+        self._strangers()
+        self.report.findings.sort()
+        return self.report
+
+    def _find(self, file: str, kind: str, detail: str, run: str | None = None) -> None:
+        self.report.findings.append(Finding(file, kind, detail, run))
+
+    def _read(self, relative: str, run: str | None = None) -> bytes | None:
+        self._named.add(relative)
+        try:
+            data = (self.root / relative).read_bytes()
+        except OSError:
+            self._find(relative, "missing", "the file is gone", run)
+            return None
+        self.report.files += 1
+        self.report.bytes += len(data)
+        return data
+
+    def _marker(self) -> dict[str, Any]:
+        data = self._read("earmark.json")
+        try:
+            marker: dict[str, Any] = json.loads(data or b"")
+            public = Ed25519PublicKey.from_public_bytes(base64.b64decode(marker["public_key"], validate=True))
+        except (ValueError, KeyError, TypeError):
+            if data is not None:
+                self._find("earmark.json", "changed", "it carries no valid public key")
+            return {}
+        signing = self.root / "vault" / "signing.key"
+        self._named.add("vault/signing.key")
+        if signing.exists():
+            try:
+                own = Ed25519PrivateKey.from_private_bytes(signing.read_bytes()).public_key()
+            except ValueError:
+                own = None
+            raw = (Encoding.Raw, PublicFormat.Raw)
+            if own is None or own.public_bytes(*raw) != public.public_bytes(*raw):
+                self._find("vault/signing.key", "changed", "it is not the key that earmark.json names")
+        key = self.root / "vault" / "key"
+        self._named.add("vault/key")
+        if key.exists() and hmac.digest(key.read_bytes(), KEY_CHECK, "sha256").hex() != marker.get("key_check"):
+            self._find("vault/key", "changed", "it is not the key that earmark.json names")
+        return marker
+
+    def _entries(self) -> list[bytes]:
+        folder = self.root / "log"
+        names = sorted(p.name for p in folder.glob("*.json") if p.stem.isdigit()) if folder.is_dir() else []
+        entries = []
+        for position, name in enumerate(names):
+            if int(name.split(".")[0]) != position:
+                self._find(f"log/{position:08d}.json", "missing", "the log has a gap here")
+                for rest in names[position:]:
+                    self._named.add(f"log/{rest}")
+                break
+            entries.append(self._read(f"log/{name}") or b"")
+        return entries
+
+    def _checkpoints(self, entries: list[bytes], marker: dict[str, Any], against: Path | None) -> None:
+        leaves = [leaf_hash(e) for e in entries]
+        data = self._read("log/checkpoint.json")
+        if data is not None:
+            self._checkpoint("log/checkpoint.json", data, leaves, marker)
+        if against is not None:
+            try:
+                kept = against.read_bytes()
+            except OSError as error:
+                self._find(str(against), "missing", f"the checkpoint cannot be read: {error.strerror}")
+                return
+            self._checkpoint(str(against), kept, leaves, marker)
+
+    def _checkpoint(self, name: str, data: bytes, leaves: list[bytes], marker: dict[str, Any]) -> None:
+        try:
+            value = json.loads(data)
+            size, root, at, origin = int(value["size"]), str(value["root"]), str(value["at"]), str(value["origin"])
+            signature = base64.b64decode(value["signature"], validate=True)
+            if set(value) != {"size", "root", "at", "origin", "signature"} or data != checkpoint_text(value):
+                raise ValueError("not in canonical form")
+        except (ValueError, KeyError, TypeError) as error:
+            self._find(name, "changed", f"it is no checkpoint: {error!r}")
+            return
+        digest = hashlib.sha256((self.root / "earmark.json").read_bytes()).hexdigest() if marker else ""
+        if origin != digest:
+            self._find("earmark.json", "changed", f"its digest is not the origin that {name} was signed for")
+        try:
+            key = Ed25519PublicKey.from_public_bytes(base64.b64decode(marker.get("public_key", "")))
+            key.verify(signature, checkpoint_bytes(origin, size, root, at))
+        except (InvalidSignature, ValueError):
+            self._find(name, "unsigned", "its signature does not hold")
+            return
+        if size > len(leaves):
+            self._find("log", "truncated", f"{name} was signed over {size} entries, there are {len(leaves)}")
+        elif tree_root(leaves[:size]).hex() != root:
+            self._find("log", "changed", f"the first {size} entries are not the ones that {name} was signed over")
+        elif name == "log/checkpoint.json" and size < len(leaves):
+            self._find("log", "inserted", f"{len(leaves) - size} entries after the newest checkpoint are not signed")
+
+    def _manifests(self, entries: list[bytes]) -> list[dict[str, Any]]:
+        manifests = []
+        for position, entry in enumerate(entries):
+            name = f"log/{position:08d}.json"
+            try:
+                value = json.loads(entry)
+                run, digest = str(value["run"]), str(value["manifest"])
+                if int(value["position"]) != position:
+                    self._find(name, "re-ordered", f"it was entry {value['position']}", run)
+            except (ValueError, KeyError, TypeError):
+                self._find(name, "changed", "it is no log entry")
+                continue
+            relative = f"manifests/{run}.json"
+            data = self._read(relative, run)
+            if data is None:
+                continue
+            if hashlib.sha256(data).hexdigest() != digest:
+                self._find(relative, "changed", "it is not the manifest that was logged", run)
+                continue
+            manifests.append(json.loads(data))
+        self.report.runs = len(manifests)
+        return manifests
+
+    def _files(self, manifests: list[dict[str, Any]]) -> None:
+        removed = {path for m in manifests for path in m["removed"]}
+        self._named |= removed
+        key = self.root / "vault" / "key"
+        secret = key.read_bytes() if key.exists() else None
+        work = list(self._listed(manifests, removed))
+        for done, (relative, run, digest, size, kind) in enumerate(work):
+            if self._progress is not None:
+                self._progress(done, len(work), relative)
+            self._named.add(relative)
+            path = self.root / relative
+            if not path.exists():
+                self._find(relative, "missing", "the file is gone", run)
+                continue
+            self.report.files += 1
+            if kind == "artifact":
+                if artifact_digest(path) != digest:
+                    self._find(relative, "changed", "its content is not what its name says", run)
+                continue
+            found = path.stat().st_size
+            self.report.bytes += found
+            if found < size:
+                self._find(relative, "truncated", f"{found} bytes are left of {size}", run)
+            elif kind == "vault" and secret is None:
+                continue  # an export without the vault's key: public record only
+            elif (_hmac(path, secret) if kind == "vault" and secret else _sha256(path)) != digest:
+                self._find(relative, "changed", f"its digest differs{_parquet_note(path)}", run)
+
+    @staticmethod
+    def _listed(manifests: list[dict[str, Any]], removed: set[str]) -> Iterator[tuple[str, str, str, int, str]]:
+        seen: set[str] = set()
+        for m in manifests:
+            run = m["run"]["id"]
+            for kind in ("segments", "vault", "files"):
+                for s in m[kind]:
+                    if s["path"] not in removed:
+                        yield s["path"], run, s["digest"], s["bytes"], kind
+            for digest in m["artifacts"]:
+                path = f"artifacts/{digest[:2]}/{digest}"
+                if path not in removed and path not in seen:
+                    seen.add(path)
+                    yield path, run, digest, 0, "artifact"
+
+    def _strangers(self) -> None:
+        for path in sorted(self.root.rglob("*")):
+            if not path.is_file():
+                continue
+            relative = path.relative_to(self.root).as_posix()
+            if path.name.endswith(".tmp") or relative in self._named:
+                continue  # leftovers of a killed writer are not part of the record
+            if any(p.as_posix() in self._named for p in Path(relative).parents):
+                continue
+            folder = relative.split("/")[0]
+            if folder in ("tables", "vault", "manifests", "artifacts", "openlineage", "log"):
+                if self._unfinished(relative):
+                    continue
+                self._find(relative, "inserted", "no logged run names this file")
+
+    def _unfinished(self, relative: str) -> bool:
+        """Whether the file belongs to a run that was never logged, so that no reader sees it."""
+        parts = relative.split("/")
+        run = parts[2] if parts[0] in ("tables", "vault") and len(parts) == 4 else Path(relative).stem
+        return parts[0] in ("tables", "vault", "openlineage") and f"manifests/{run}.json" not in self._named
+
+
+def _parquet_note(path: Path) -> str:
+    if path.suffix != ".parquet":
+        return ""
+    try:
+        rows = pq.ParquetFile(path).metadata.num_rows
+    except (OSError, ValueError):
+        return " and it is no longer Parquet"
+    return f"; it holds {rows} rows"
+
+
+def checkpoint_text(value: dict[str, Any]) -> bytes:
+    """The one way a checkpoint is written down."""
+    return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def verify(root: Path, against: Path | None = None, progress: Callable[[int, int, str], None] | None = None) -> Report:
+    """Check the store at `root`; `against` is a checkpoint kept elsewhere."""
+    return Verifier(root, progress).check(against)
+
+
+def main() -> int:
+    """Check a store from the command line; exit status 1 if anything was found."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--against", type=Path, help="a checkpoint that was kept elsewhere")
+    arguments = parser.parse_args()
+    report = verify(arguments.store, arguments.against)
+    for finding in report.findings:
+        sys.stdout.write(f"{finding}\n")
+    verdict = "intact" if report.ok else f"{len(report.findings)} findings"
+    sys.stdout.write(f"{report.runs} runs, {report.files} files, {report.bytes} bytes: {verdict}\n")
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

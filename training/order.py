@@ -1,0 +1,101 @@
+"""Which utterance comes when, and which seed every random choice starts from: from (seed, epoch, step) alone.
+
+Nothing is drawn from a generator that runs on from step to step. A run that was killed and resumed, or one whose middle is
+recomputed for a metagradient, therefore meets the same order, the same dropout and the same augmentation as one that never
+stopped. All numbers come from Philox's raw stream keyed by (seed, purpose, counter), which numpy keeps stable over
+versions; its shuffles and distributions may change.
+
+Laws: `epoch_order(s, e, n)` is a permutation of range(n) and depends on nothing else; seeds of different purposes, steps
+and positions are unrelated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+
+
+class Purpose(IntEnum):
+    """What a seed is for."""
+
+    ORDER = 1
+    STEP = 2
+    EXPOSURE = 3
+    START = 4
+
+
+def raw(seed: int, purpose: Purpose, counter: int, n: int) -> npt.NDArray[np.uint64]:
+    """`n` uniform 64-bit numbers that depend on the arguments alone."""
+    key = np.array([seed, purpose << 48 | counter], dtype=np.uint64)
+    return np.random.Philox(key=key).random_raw(n)
+
+
+def epoch_order(seed: int, epoch: int, n: int) -> Indices:
+    """The order of `n` utterances in an epoch: a permutation of range(n)."""
+    return np.argsort(raw(seed, Purpose.ORDER, epoch, n), kind="stable").astype(np.int64)
+
+
+def start_seed(seed: int) -> int:
+    """Seed for what is drawn before the first step (weights of new adapters)."""
+    return int(raw(seed, Purpose.START, 0, 1)[0] >> np.uint64(1))
+
+
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """Seed set before forward pass `part` of optimiser step `step`, e.g. for dropout."""
+    return int(raw(seed, Purpose.STEP, step, part + 1)[part] >> np.uint64(1))
+
+
+def exposure_seeds(seed: int, step: int, n: int) -> npt.NDArray[np.int64]:
+    """Augmentation seeds of the `n` positions of an optimiser step."""
+    return (raw(seed, Purpose.EXPOSURE, step, n) >> np.uint64(1)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run intends to consume: `n` utterances, `epochs` times, `accumulation` batches of `batch` per step."""
+
+    n: int
+    epochs: int
+    batch: int
+    accumulation: int
+    seed: int
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Forward passes in one epoch; the last may be smaller."""
+        return math.ceil(self.n / self.batch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in one epoch; an epoch never shares a step with the next."""
+        return math.ceil(self.batches_per_epoch / self.accumulation)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def batches(self, epoch: int) -> list[Indices]:
+        """Utterance numbers of each forward pass of an epoch."""
+        order = epoch_order(self.seed, epoch, self.n)
+        return [order[i : i + self.batch] for i in range(0, self.n, self.batch)]
+
+    def step(self, step: int) -> list[Indices]:
+        """Utterance numbers of each forward pass of one optimiser step."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        return self.batches(epoch)[within * self.accumulation : (within + 1) * self.accumulation]
+
+    def __iter__(self) -> Iterator[tuple[int, int, list[Indices]]]:
+        """(step, epoch, forward passes) of the whole run, in order."""
+        for epoch in range(self.epochs):
+            batches = self.batches(epoch)
+            for within in range(self.steps_per_epoch):
+                part = batches[within * self.accumulation : (within + 1) * self.accumulation]
+                yield epoch * self.steps_per_epoch + within, epoch, part
