@@ -28,9 +28,9 @@ from scipy import stats
 
 from influence.moderation import moderate
 from influence.panels import Array, Panel
+from training.bootstrap import LEVEL, REPLICATES, draws
 
 STRETCHES = 4  # draws of the tail per replicate: they cost little and steady the interval's ends
-AT_ONCE = 1 << 23  # numbers of the bootstrap held at once
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,12 @@ class _Scale:
 
 
 def contrasts(
-    panel: Panel, weights: npt.ArrayLike, *, level: float, replicates: int, rng: np.random.Generator
+    panel: Panel, weights: npt.ArrayLike, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
 ) -> list[Contrast]:
-    """The contrasts whose weights over retrainings are the rows of `weights` [C, J], in units of the panel's metric."""
+    """The contrasts whose weights over retrainings are the rows of `weights` [C, J], in units of the panel's metric.
+
+    All of them come from the same draws, which `seed` determines.
+    """
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     j, k, b = panel.values.shape
     if w.shape[1] != j:
@@ -86,9 +89,10 @@ def contrasts(
     if k < 2 and b < 2:
         nan = float("nan")
         return [Contrast(float(e), nan, nan, nan, nan) for e in estimate]
+    chance = np.random.Generator(np.random.Philox(key=np.array([seed, 3], dtype=np.uint64)))
     scale = _scale(panel, w)
     error = np.sqrt(scale.variance)
-    ends = _quantiles(_shape(panel, w, replicates, rng), scale.freedom, level, rng)
+    ends = _quantiles(_shape(panel, w, replicates, seed, chance), scale.freedom, level, chance)
     low, high = estimate + ends[0] * error, estimate + ends[1] * error
     rows = zip(estimate, low, high, error, scale.freedom, strict=True)
     return [Contrast(*(float(x) for x in row)) for row in rows]
@@ -131,30 +135,30 @@ def _scale(panel: Panel, w: Array) -> _Scale:
     return _Scale(np.maximum(variance, (panel.step / total) ** 2), np.maximum(freedom, least))
 
 
-def _shape(panel: Panel, w: Array, replicates: int, rng: np.random.Generator) -> Array:
+def _shape(panel: Panel, w: Array, replicates: int, seed: int, chance: np.random.Generator) -> Array:
     """Standardised deviations of the contrasts over bootstrap replicates, [R, C]."""
     j, k, b = panel.values.shape
     flat = panel.values.reshape(j * k, b).T
-    drawn = np.empty((replicates, j))
-    chunk = max(1, AT_ONCE // max(b, j * k))
-    for start in range(0, replicates, chunk):
-        stop = min(start + chunk, replicates)
-        of_blocks = rng.multinomial(b, np.full(b, 1 / b), size=stop - start).astype(np.float64)
-        of_seeds = rng.multinomial(k, np.full(k, 1 / k), size=stop - start) / k
+    of_seeds = np.concatenate(list(draws(k, replicates, seed + 1))) / k
+    parts, done = [], 0
+    for counts in draws(b, replicates, seed):
+        of_blocks = counts.astype(np.float64)
         words = of_blocks @ panel.words
         sums = (of_blocks @ flat).reshape(-1, j, k)
-        rates = np.einsum("rjk,rk->rj", sums, of_seeds)
-        drawn[start:stop] = np.divide(rates, words[:, None], out=np.zeros_like(rates), where=words[:, None] > 0)
+        rates = np.einsum("rjk,rk->rj", sums, of_seeds[done : done + len(counts)])
+        parts.append(np.divide(rates, words[:, None], out=np.zeros_like(rates), where=words[:, None] > 0))
+        done += len(counts)
+    drawn = np.concatenate(parts)
     deviation = (drawn - drawn.mean(axis=0)) @ w.T
     size = deviation.std(axis=0)
     flatlined = size <= 1e-12 * max(1.0, float(np.abs(drawn).max(initial=0.0)))
     shape = deviation / np.where(flatlined, 1.0, size)
-    shape[:, flatlined] = rng.standard_normal((replicates, int(flatlined.sum())))
+    shape[:, flatlined] = chance.standard_normal((replicates, int(flatlined.sum())))
     return np.asarray(shape)
 
 
-def _quantiles(shape: Array, freedom: Array, level: float, rng: np.random.Generator) -> Array:
+def _quantiles(shape: Array, freedom: Array, level: float, chance: np.random.Generator) -> Array:
     """Ends of the central interval of `level`, [2, C], of the standardised deviations stretched to t's tails."""
-    stretch = np.sqrt(freedom / rng.chisquare(freedom, size=(STRETCHES, *shape.shape)))
+    stretch = np.sqrt(freedom / chance.chisquare(freedom, size=(STRETCHES, *shape.shape)))
     draws = (shape * stretch).reshape(-1, shape.shape[1])
     return np.asarray(np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0))

@@ -21,7 +21,7 @@ from scipy import special
 
 Array = npt.NDArray[np.float64]
 
-MOST_BORROWED = 10.0  # prior degrees of freedom
+MOST_BORROWED = 8.0  # prior degrees of freedom
 LEAST_LEVEL = 0.1  # of the mean level: below it scatter is not taken to shrink any further
 
 

@@ -6,8 +6,9 @@ installed libsndfile decodes, and is the same for one version of it.)
 
 `read_audio` trusts nothing that a header says. libsndfile reads a WAV that was cut short without a word, so the sizes
 in RIFF and AIFF headers, the sample count of NIST SPHERE and the last page of Ogg are held against the bytes that are
-there; FLAC and MP3 tell by themselves while decoding. Only containers with such a check are taken. What would cost
-memory or time (a clip of three hours, absurd rates) is refused from the header, before anything is decoded.
+there; FLAC, and MP3 with the usual Xing header, tell by themselves while decoding. Containers without such a check are
+not taken. What would cost memory or time (a clip of three hours, absurd rates) is refused from the header, before
+anything is decoded.
 
 Laws: `read_audio(encode(w))` equals `w` bit for bit; `quantise(quantise(w))` equals `quantise(w)`.
 """
@@ -34,6 +35,7 @@ from lineage.errors import EarmarkError
 FloatArray = npt.NDArray[np.float32]
 
 CONTAINERS = ("WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "MP3", "NIST")
+MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b"NIST")
 SILENCE = 2.0**-14  # half the swing of a clip that never leaves two steps of 16-bit PCM: -84 dB of full scale
 LOUDEST = 8.0  # float files hold overshoots, but 18 dB above full scale is integers written without scaling
 MAX_VALUES = 1 << 28  # frames x channels that one clip may hold in memory: 1 GiB of float32
@@ -93,6 +95,7 @@ class Limits:
 
 
 STANDARD = Limits()
+ANY = Limits(math.inf, 1, 1 << 31, 255)  # for what is on record already
 
 
 def read_audio(source: Path | str | bytes, *, limits: Limits = STANDARD, name: str | None = None) -> Waveform:
@@ -106,17 +109,33 @@ def read_audio(source: Path | str | bytes, *, limits: Limits = STANDARD, name: s
     if size == 0:
         raise AudioRefused("empty", f"{name} is an empty file", "copy or record it again, or drop the line")
     with _opened(source, name) as stream:
+        _check_whole(source, size, stream, name)
         frames, rate = _check_header(stream, name, limits)
-        with _raw(source) as raw:
-            _check_whole(raw, size, stream, name)
         try:
             pcm = stream.read(frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise _truncated(name, f"decoding stops with '{_said(error)}'") from error
     if len(pcm) < frames:
         raise _truncated(name, f"only {len(pcm):,} of {frames:,} frames are there")
-    _check_sound(pcm, name)
-    return Waveform(pcm, rate)
+    wave = Waveform(pcm, rate)
+    check_sound(wave, name)
+    return wave
+
+
+def check_sound(wave: Waveform, name: str) -> None:
+    """Raise `AudioRefused` unless the samples are finite, within reach of full scale, and not silent."""
+    low, high = wave.pcm.min(axis=0), wave.pcm.max(axis=0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise AudioRefused("not-finite", f"{name} holds samples that are not numbers (NaN or Inf)", "export it again")
+    peak = float(max(-low.min(), high.max()))
+    if peak > LOUDEST:
+        raise AudioRefused(
+            "level",
+            f"{name} peaks {20 * math.log10(peak):.0f} dB above full scale: integers written as floats",
+            "scale it to ±1 and export it again",
+        )
+    if float((high - low).max()) / 2 <= SILENCE:
+        raise AudioRefused("silent", f"{name} is silent from end to end", "record it again, or drop the line")
 
 
 def quantise(wave: Waveform) -> Waveform:
@@ -161,23 +180,26 @@ def _opened(source: Path | str | bytes, name: str) -> Iterator[soundfile.SoundFi
     try:
         stream = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fsencode(source))
     except soundfile.LibsndfileError as error:
-        said = _said(error)
-        if "malformed" in said.lower():
-            raise _truncated(name, "its header is incomplete") from error
-        raise AudioRefused(
-            "not-audio", f"{name} is not audio that can be read ({said})", "convert it to WAV or FLAC"
-        ) from error
+        with _raw(source, name) as raw:
+            if raw.read(4) in MAGIC:
+                raise _truncated(name, f"it begins like audio, then: {_said(error)}") from error
+        problem = f"{name} is not audio that can be read ({_said(error)})"
+        raise AudioRefused("not-audio", problem, "convert it to WAV or FLAC") from error
     with stream:
         yield stream
 
 
 @contextmanager
-def _raw(source: Path | str | bytes) -> Iterator[IO[bytes]]:
+def _raw(source: Path | str | bytes, name: str) -> Iterator[IO[bytes]]:
     if isinstance(source, bytes):
         yield io.BytesIO(source)
-    else:
-        with Path(source).open("rb") as raw:
-            yield raw
+        return
+    try:
+        raw = Path(source).open("rb")  # noqa: SIM115 - closed below; only the opening may fail here
+    except OSError as error:
+        raise AudioRefused("missing", f"{name} cannot be opened ({error.strerror})", "restore the file") from error
+    with raw:
+        yield raw
 
 
 def _said(error: Exception) -> str:
@@ -193,10 +215,6 @@ def _truncated(name: str, detail: str) -> AudioRefused:
 def _check_header(stream: soundfile.SoundFile, name: str, limits: Limits) -> tuple[int, int]:
     """Frames and rate that the header declares, once they are within the limits."""
     frames, rate, channels = stream.frames, stream.samplerate, stream.channels
-    if stream.format not in CONTAINERS:
-        raise AudioRefused(
-            "not-audio", f"{name} is {stream.format}, a container that is not taken", "convert it to WAV or FLAC"
-        )
     if not limits.min_rate <= rate <= limits.max_rate:
         raise AudioRefused(
             "rate",
@@ -229,32 +247,45 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h" if minutes >= 60 else f"{minutes}:{rest:02} min"
 
 
-def _check_whole(raw: IO[bytes], size: int, stream: soundfile.SoundFile, name: str) -> None:
+def _check_whole(source: Path | str | bytes, size: int, stream: soundfile.SoundFile, name: str) -> None:
     """Hold what the container declares against the bytes that are there."""
-    if stream.format == "OGG":
-        raw.seek(max(0, size - (1 << 16) - 512))  # an Ogg page is at most 65,307 bytes
-        tail = raw.read()
-        page = tail.rfind(b"OggS")
-        if page < 0 or len(tail) < page + 27 or not tail[page + 5] & 0x04:
-            raise _truncated(name, "its last page is missing")
-        segments = tail[page + 26]
-        if len(tail) < page + 27 + segments + sum(tail[page + 27 : page + 27 + segments]):
-            raise _truncated(name, "its last page is incomplete")
-    elif stream.format == "NIST":
-        for line in raw.read(1024).split(b"\n"):
-            match line.split():
-                case [b"sample_count", _, count] if count.isdigit() and int(count) > stream.frames:
-                    raise _truncated(name, f"only {stream.frames:,} of {int(count):,} frames are there")
-    elif stream.format in ("WAV", "WAVEX", "RF64", "AIFF"):
-        declared, there = _sound_bytes(raw, size)
-        if declared == 0xFFFFFFFF:
-            raise AudioRefused(
-                "truncated",
-                f"{name} does not say how long it is, so a cut could not be told",
-                "write it anew, e.g. `ffmpeg -i old.wav new.wav`",
-            )
-        if declared > there:
-            raise _truncated(name, f"{there:,} of {declared:,} bytes are there")
+    if stream.format not in CONTAINERS:
+        problem = f"{name} is {stream.format}, a container that is not taken"
+        raise AudioRefused("not-audio", problem, "convert it to WAV or FLAC")
+    with _raw(source, name) as raw:
+        if stream.format == "OGG":
+            _check_ogg(raw, size, name)
+        elif stream.format == "NIST":
+            _check_sphere(raw, stream.frames, name)
+        elif stream.format in ("WAV", "WAVEX", "RF64", "AIFF"):
+            _check_riff(raw, size, name)
+
+
+def _check_ogg(raw: IO[bytes], size: int, name: str) -> None:
+    raw.seek(max(0, size - (1 << 16) - 512))  # an Ogg page is at most 65,307 bytes
+    tail = raw.read()
+    page = tail.rfind(b"OggS")
+    if page < 0 or len(tail) < page + 27 or not tail[page + 5] & 0x04:
+        raise _truncated(name, "its last page is missing")
+    segments = tail[page + 26]
+    if len(tail) < page + 27 + segments + sum(tail[page + 27 : page + 27 + segments]):
+        raise _truncated(name, "its last page is incomplete")
+
+
+def _check_sphere(raw: IO[bytes], frames: int, name: str) -> None:
+    for line in raw.read(1024).split(b"\n"):
+        match line.split():
+            case [b"sample_count", _, count] if count.isdigit() and int(count) > frames:
+                raise _truncated(name, f"only {frames:,} of {int(count):,} frames are there")
+
+
+def _check_riff(raw: IO[bytes], size: int, name: str) -> None:
+    declared, there = _sound_bytes(raw, size)
+    if declared == 0xFFFFFFFF:
+        problem = f"{name} does not say how long it is, so a cut could not be told"
+        raise AudioRefused("truncated", problem, "write it anew, e.g. `ffmpeg -i old.wav new.wav`")
+    if declared > there:
+        raise _truncated(name, f"{there:,} of {declared:,} bytes are there")
 
 
 def _sound_bytes(raw: IO[bytes], size: int) -> tuple[int, int]:
@@ -272,18 +303,3 @@ def _sound_bytes(raw: IO[bytes], size: int) -> tuple[int, int]:
             return (wide if wide is not None and length == 0xFFFFFFFF else length), size - at - 8
         at += 8 + length + length % 2
     return 1, 0
-
-
-def _check_sound(pcm: FloatArray, name: str) -> None:
-    low, high = pcm.min(axis=0), pcm.max(axis=0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise AudioRefused("not-finite", f"{name} holds samples that are not numbers (NaN or Inf)", "export it again")
-    peak = float(max(-low.min(), high.max()))
-    if peak > LOUDEST:
-        raise AudioRefused(
-            "level",
-            f"{name} peaks {20 * math.log10(peak):.0f} dB above full scale: integers written as floats",
-            "scale it to ±1 and export it again",
-        )
-    if float((high - low).max()) / 2 <= SILENCE:
-        raise AudioRefused("silent", f"{name} is silent from end to end", "record it again, or drop the line")

@@ -81,7 +81,7 @@ def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
         temporary.rename(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _disk_error(path, error) from error
+        raise disk_error(path, error) from error
     sync_folder(path.parent)
 
 
@@ -106,8 +106,9 @@ def write_segment(path: Path, table: Table, rows: pa.Table) -> None:
         temporary.rename(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _disk_error(path, error) from error
+        raise disk_error(path, error) from error
 
 
-def _disk_error(path: Path, error: OSError) -> EarmarkError:
+def disk_error(path: Path, error: OSError) -> EarmarkError:
+    """What to tell a person when writing failed."""
     return EarmarkError(f"cannot write {path}: {error.strerror or error} — free some space or check the permissions")

@@ -17,7 +17,8 @@ from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.ids import Halves, halves, id_array, sort_unique
 from lineage.sql import quote
-from lineage.store import Run, Store
+from lineage.runs import Run
+from lineage.store import Store
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow as pa
 
 from lineage.schema import TABLES, Table
-from lineage.segments import empty
 
 if TYPE_CHECKING:
     from lineage.store import Store
+
+DUCKDB_TYPES = {
+    pa.uuid(): "UUID",
+    pa.string(): "VARCHAR",
+    pa.binary(): "BLOB",
+    pa.float64(): "DOUBLE",
+    pa.float32(): "FLOAT",
+    pa.int64(): "BIGINT",
+    pa.int32(): "INTEGER",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+}
 
 MACROS = {
     "behind_model": (
@@ -83,8 +94,17 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _empty(table: Table, types: dict[str, str]) -> str:
-    columns = ", ".join(f"NULL::{types[c.name]} AS {identifier(c.name)}" for c in table.columns)
+def type_name(type: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type that the record uses."""
+    if pa.types.is_list(type):
+        return f"{type_name(type.value_type)}[]"
+    if pa.types.is_map(type):
+        return f"MAP({type_name(type.key_type)}, {type_name(type.item_type)})"
+    return DUCKDB_TYPES[type]
+
+
+def _empty(table: Table) -> str:
+    columns = ", ".join(f"NULL::{type_name(c.type)} AS {identifier(c.name)}" for c in table.columns)
     return f"SELECT {columns} WHERE false"
 
 
@@ -112,20 +132,17 @@ class Views:
             state = (len(files), files[-1:], tuple(sorted(attributes.items())))
             if self._made.get(name) == tuple(map(repr, state)):
                 continue
-            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(connection, TABLES[name], files, attributes)}")
+            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(TABLES[name], files, attributes)}")
             self._made[name] = tuple(map(repr, state))
 
 
-def view(connection: duckdb.DuckDBPyConnection, table: Table, files: list[str], attributes: dict[str, str]) -> str:
+def view(table: Table, files: list[str], attributes: dict[str, str]) -> str:
     """The SELECT behind a table's view."""
     if files:
         listed = ", ".join(quote(f) for f in files)
         body = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
     else:
-        connection.register("_shape", empty(table))
-        types = {row[0]: row[1] for row in connection.execute("DESCRIBE _shape").fetchall()}
-        connection.unregister("_shape")
-        body = _empty(table, types)
+        body = _empty(table)
     if not attributes:
         return body
     return f"SELECT *{_attribute_columns(attributes)} FROM ({body})"

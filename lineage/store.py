@@ -16,267 +16,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+from duckdb.sqltypes import UUID as DUCKDB_UUID
+from duckdb.sqltypes import VARCHAR
 
-from lineage import environment, sql
+from lineage import artifacts, environment, sql
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
-from lineage.identity import digest_of, file_digest, hex_prefix, uuid7
+from lineage.identity import digest_of, hex_prefix, uuid7
 from lineage.log import Log
-from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
-from lineage.segments import Rows, as_table, sync_folder, write_durably, write_segment
+from lineage.runs import Manifest, Run, RunInfo, Segment
+from lineage.schema import FORMAT_VERSION, TABLES
+from lineage.segments import write_durably
 from lineage.vault import Vault
-
-FLUSH_ROWS = 1_000_000
-FLUSH_BYTES = 128 << 20
-JSON_COLUMNS = ("config", "result", "environment")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One Parquet file as its manifest lists it; `path` is relative to the store. A vault segment's digest is keyed."""
-
-    table: str
-    path: str
-    rows: int
-    bytes: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """One run as its manifest tells it. Times are UTC; `cost` is in seconds and bytes."""
-
-    id: str
-    kind: str
-    job: str | None
-    key: str | None
-    status: str
-    config: dict[str, Any]
-    result: dict[str, Any]
-    code_version: str
-    environment: dict[str, Any]
-    threads: int
-    seed: int | None
-    inputs: list[str]
-    outputs: list[str]
-    parents: list[str]
-    started: datetime
-    ended: datetime
-    wall_s: float
-    cpu_s: float
-    peak_bytes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON, times in ISO 8601."""
-        return {**self.__dict__, "started": self.started.isoformat(), "ended": self.ended.isoformat()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunInfo:
-        """The inverse of `to_json`."""
-        times = {name: datetime.fromisoformat(value[name]) for name in ("started", "ended")}
-        return cls(**{**value, **times})
-
-    def row(self) -> dict[str, Any]:
-        """As a row of the `runs` table."""
-        row: dict[str, Any] = {**self.__dict__, **{name: json.dumps(getattr(self, name)) for name in JSON_COLUMNS}}
-        del row["id"]
-        return row
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one run published."""
-
-    run: RunInfo
-    segments: tuple[Segment, ...]
-    vault: tuple[Segment, ...]
-    artifacts: tuple[str, ...] = ()
-    attributes: dict[str, str] = field(default_factory=dict)  # key → 'number' or 'text', of this run's samples
-    files: tuple[Segment, ...] = ()  # further files of the record that are no tables
-    removed: tuple[str, ...] = ()  # paths that this run took away
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "format": FORMAT_VERSION,
-            "run": self.run.to_json(),
-            "segments": [s.__dict__ for s in self.segments],
-            "vault": [s.__dict__ for s in self.vault],
-            "artifacts": list(self.artifacts),
-            "attributes": self.attributes,
-            "files": [s.__dict__ for s in self.files],
-            "removed": list(self.removed),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Manifest:
-        """The inverse of `to_json`."""
-        return cls(
-            RunInfo.from_json(value["run"]),
-            tuple(Segment(**s) for s in value["segments"]),
-            tuple(Segment(**s) for s in value["vault"]),
-            tuple(value["artifacts"]),
-            value["attributes"],
-            tuple(Segment(**s) for s in value["files"]),
-            tuple(value["removed"]),
-        )
-
-
-class _Buffer:
-    """Rows of one run on their way into segments of one folder (`tables` or `vault`)."""
-
-    def __init__(self, store: Store, folder: str, tables: dict[str, Table], run_id: str) -> None:
-        self._store = store
-        self._folder = folder
-        self._tables = tables
-        self._run_id = run_id
-        self._pending: dict[str, list[pa.Table]] = {}
-        self.segments: list[Segment] = []
-
-    def append(self, table: str, rows: Rows) -> pa.Table:
-        """Take rows of `table`; they reach the disk in large segments, and readers when the run is published."""
-        if table not in self._tables:
-            raise ValueError(f"no table {table}")
-        data = as_table(self._tables[table], rows, self._run_id)
-        if data.num_rows:
-            pending = self._pending.setdefault(table, [])
-            pending.append(data)
-            if sum(p.num_rows for p in pending) >= FLUSH_ROWS or sum(p.nbytes for p in pending) >= FLUSH_BYTES:
-                self._flush(table)
-        return data
-
-    def flush(self) -> None:
-        """Write everything that is still in memory."""
-        for table in list(self._pending):
-            self._flush(table)
-
-    def _flush(self, name: str) -> None:
-        table = self._tables[name]
-        rows = pa.concat_tables(self._pending.pop(name))
-        path = self._store.root / self._folder / name / self._run_id / f"{uuid7()}.parquet"
-        write_segment(path, table, rows)
-        digest = self._store.vault.file_digest(path) if self._folder == "vault" else file_digest(path)
-        relative = path.relative_to(self._store.root).as_posix()
-        self.segments.append(Segment(name, relative, rows.num_rows, path.stat().st_size, digest))
-
-    def discard(self) -> None:
-        """Drop everything, written or not."""
-        self._pending.clear()
-        for segment in self.segments:
-            (self._store.root / segment.path).unlink(missing_ok=True)
-        self.segments.clear()
-        for table in self._tables:
-            folder = self._store.root / self._folder / table / self._run_id
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def sync(self) -> None:
-        """Make the folders' entries durable."""
-        for folder in {(self._store.root / s.path).parent for s in self.segments}:
-            sync_folder(folder)
-            sync_folder(folder.parent)
-
-
-@dataclass
-class Run:
-    """A run being written; made by `Store.run`.
-
-    `outputs`, `result` and `cost` may be added to until the run ends; `status` stays 'completed' unless an exception says
-    otherwise.
-    """
-
-    store: Store
-    id: str
-    kind: str
-    job: str | None
-    key: str | None
-    config: dict[str, Any]
-    inputs: list[str]
-    parents: list[str]
-    seed: int | None
-    code: str
-    outputs: list[str] = field(default_factory=list)
-    result: dict[str, Any] = field(default_factory=dict)
-    cost: dict[str, float] = field(default_factory=dict)
-    artifacts: list[str] = field(default_factory=list)
-    files: list[Segment] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._tables = _Buffer(self.store, "tables", TABLES, self.id)
-        self.vault = _Buffer(self.store, "vault", VAULT, self.id)
-        self._attributes: dict[str, str] = {}
-        self._started = datetime.now(UTC)
-        self._clock = time.perf_counter()
-        self._cpu = sum(os.times()[:4])
-
-    def append(self, table: str, rows: Rows) -> None:
-        """Record rows of a public table: an Arrow table, a list of dicts, or a dict of columns.
-
-        `run_id` is filled in, absent columns become null.
-
-        Raises:
-            ValueError: unknown table or column, or a null where none may stand.
-        """
-        data = self._tables.append(table, rows)
-        if table == "samples" and data.num_rows:
-            _note_attributes(self._attributes, data["attributes"])
-
-    def put(self, content: Path | bytes) -> str:
-        """Keep a file, a folder or bytes as an artifact; returns its digest."""
-        digest = self.store.put(content)
-        self.artifacts.append(digest)
-        return digest
-
-    def info(self, status: str) -> RunInfo:
-        """The run as it stands now."""
-        captured = environment.capture()
-        wall = self.cost.get("wall_s", time.perf_counter() - self._clock)
-        cpu = self.cost.get("cpu_s", sum(os.times()[:4]) - self._cpu)
-        peak = int(self.cost.get("peak_bytes", environment.peak_bytes()))
-        return RunInfo(
-            self.id, self.kind, self.job, self.key, status, self.config, self.result, self.code, captured,
-            captured["threads"], self.seed, self.inputs, self.outputs, self.parents, self._started, datetime.now(UTC),
-            wall, cpu, peak,
-        )  # fmt: skip
-
-    def publish(self, status: str) -> None:
-        """Make the run visible, with its rows if it completed and without them otherwise."""
-        if status != "completed":
-            self.discard()
-            self._attributes, self.artifacts, self.outputs = {}, [], []
-        info = self.info(status)
-        self._tables.append("runs", [info.row()])
-        for buffer in (self._tables, self.vault):
-            buffer.flush()
-            buffer.sync()
-        self.store.publish(
-            Manifest(
-                info,
-                tuple(self._tables.segments),
-                tuple(self.vault.segments),
-                tuple(sorted(set(self.artifacts))),
-                self._attributes,
-                tuple(self.files),
-                tuple(self.removed),
-            )
-        )
-
-    def discard(self) -> None:
-        """Remove everything the run wrote so far."""
-        self._tables.discard()
-        self.vault.discard()
 
 
 class Store:
@@ -444,9 +203,14 @@ class Store:
                 kinds[name] = kind if kinds.get(name, kind) == kind else "text"
         return kinds
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with views and macros over everything published so far, and no other file in reach."""
+    def connect(self, speaker_key: Callable[[str], uuid.UUID] | None = None) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection with views and macros over everything published so far, and no other file in reach.
+
+        Give `speaker_key` (the vault's) to those who may ask for speakers by name.
+        """
         connection = sql.connect()
+        if speaker_key is not None:
+            connection.create_function("speaker_key", speaker_key, [VARCHAR], DUCKDB_UUID)
         sql.Views().update(connection, self, TABLES)
         sql.define_macros(connection)
         sql.confine(connection, self.root / "tables")
@@ -490,63 +254,8 @@ class Store:
         Raises:
             UnknownName: it is not in the store (never kept, or erased).
         """
-        path = self.root / "artifacts" / digest[:2] / digest
-        if not path.exists():
-            raise UnknownName("artifact", digest, ())
-        return path
+        return artifacts.find(self.root, digest)
 
     def put(self, content: Path | bytes) -> str:
         """Keep a file, a folder or bytes under its digest; keeping it twice is keeping it once."""
-        if isinstance(content, Path) and content.is_dir():
-            files = sorted(p for p in content.rglob("*") if p.is_file())
-            digest = digest_of([[p.relative_to(content).as_posix(), file_digest(p)] for p in files])
-        elif isinstance(content, Path):
-            digest = file_digest(content)
-        else:
-            digest = hashlib.sha256(content).hexdigest()
-        target = self.root / "artifacts" / digest[:2] / digest
-        if target.exists():
-            return digest
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, bytes):
-            write_durably(target, content)
-            return digest
-        temporary = target.with_name(f".{digest[:16]}.{uuid7()}.tmp")
-        try:
-            (shutil.copytree if content.is_dir() else shutil.copyfile)(content, temporary)
-            for path in [temporary] if temporary.is_file() else [p for p in temporary.rglob("*") if p.is_file()]:
-                with path.open("rb") as stream:
-                    os.fsync(stream.fileno())
-            temporary.rename(target)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.unlink(missing_ok=True) if temporary.is_file() else None
-            if target.exists():  # another process kept the same folder first
-                return digest
-            raise EarmarkError(
-                f"cannot keep {content} in {target.parent}: {error.strerror} — free some space"
-            ) from error
-        sync_folder(target.parent)
-        return digest
-
-
-def _note_attributes(kinds: dict[str, str], column: pa.ChunkedArray) -> None:
-    entries: dict[str, set[str]] = {}
-    for chunk in column.chunks:
-        # keys and items of the rows in view; a sliced map array's children are not sliced with it
-        flat = pa.compute.list_flatten(chunk.cast(pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))))
-        for name, value in zip(flat.field("key").to_pylist(), flat.field("value").to_pylist(), strict=True):
-            if value is not None:
-                entries.setdefault(name, set()).add(value)
-    for name, values in entries.items():
-        kind = "number" if _all_numbers(values) else "text"
-        kinds[name] = kind if kinds.get(name, kind) == kind else "text"
-
-
-def _all_numbers(values: Iterable[str]) -> bool:
-    try:
-        for value in values:
-            float(value)
-    except ValueError:
-        return False
-    return True
+        return artifacts.keep(self.root, content)

@@ -1,1 +1,38 @@
-"""The verbs of the command line, one file per group."""
+"""The command line: one file per group of verbs, each a thin layer over the packages that do the work.
+
+Mistakes that a person can mend end in one line on standard error and exit status 2; Ctrl-C ends in status 130. Tracebacks
+are for defects of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from earmark.cli import ask, data, model, show, why
+from lineage.errors import EarmarkError
+
+app = typer.Typer(
+    help="Which training data made this speech model do that?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for group in (data, ask, model, why, show):
+    group.register(app)
+
+
+def main() -> None:
+    """Entry point of the `earmark` command."""
+    try:
+        app()
+    except EarmarkError as error:
+        sys.stderr.write(f"earmark: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("earmark: interrupted; finished work is kept, the same command goes on from there\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

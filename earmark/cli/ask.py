@@ -1,0 +1,242 @@
+"""Verbs that ask the record: sql, trace, sets, runs, models, diff, schema, shell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+from rich.tree import Tree
+
+from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
+from earmark.cli.output import console, print_rows, say, short
+from lineage import graph, schema, sets, sql
+from lineage.errors import EarmarkError, UnknownName
+from lineage.identity import hex_prefix
+from lineage.store import Store
+
+HOPS_SHOWN = 40
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    app.command("sql")(sql_)
+    for verb in (trace, sets_, runs, models, diff, schema_, shell):
+        app.command(verb.__name__.rstrip("_"))(verb)
+
+
+def sql_(
+    query: Annotated[str, typer.Argument(help="Any SELECT; see `earmark schema` for tables, columns and macros.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+) -> None:
+    """Ask the record in SQL (DuckDB). `speaker_key('name')` gives the key that stands for a speaker."""
+    opened = Store.open(store)
+    connection = opened.connect(speaker_key=opened.vault.speaker_key)
+    try:
+        result = connection.sql(query)
+        rows = result.to_arrow_table() if result is not None else None
+    except duckdb.Error as error:
+        raise EarmarkError(f"SQL: {str(error).strip()}") from error
+    if rows is not None:
+        print_rows(rows, as_json=as_json, as_csv=as_csv)
+
+
+def sets_(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False, everything: bool = False) -> None:
+    """List the sample sets; random controls only with --everything."""
+    rows: list[dict[str, Any]] = [
+        {
+            "name": s.name,
+            "set": s.digest if as_json else short(s.digest),
+            "kind": s.kind,
+            "samples": s.size,
+            "minutes": None if s.duration_s is None else round(s.duration_s / 60, 1),
+            "words": s.words,
+            "predicate": s.predicate,
+        }
+        for s in sets.sample_sets(Store.open(store))
+        if everything or s.kind != "control"
+    ]
+    print_rows(rows, as_json=as_json)
+
+
+def runs(
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+    last: Annotated[int, typer.Option(help="How many, newest last; 0 for all.")] = 30,
+) -> None:
+    """List the runs."""
+    known = Store.open(store).runs()
+    if as_json:
+        print_rows([r.to_json() for r in known[-last:]], as_json=True)
+        return
+    print_rows(
+        [
+            {
+                "run": r.id,
+                "kind": r.kind,
+                "job": r.job,
+                "status": r.status,
+                "started": r.started.strftime("%Y-%m-%d %H:%M:%S"),
+                "wall s": round(r.wall_s, 1),
+                "cpu s": round(r.cpu_s, 1),
+                "outputs": " ".join(short(o) for o in r.outputs[:3]) + (" …" if len(r.outputs) > 3 else ""),
+            }
+            for r in known[-last:]
+        ]
+    )
+
+
+def models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
+    """List the models."""
+    rows = Store.open(store).sql(
+        "SELECT m.model_id, m.name, m.family, m.base, m.parameters, m.trainable, m.seed, m.set_digest, m.run_id, "
+        "any_value(w.value) FILTER (w.metric = 'wer' AND w.slice = 'all') AS wer "
+        "FROM models m LEFT JOIN metrics w ON w.model_id = m.model_id GROUP BY ALL ORDER BY m.run_id"
+    )
+    records = rows.to_pylist()
+    if not as_json:
+        records = [{**r, "model_id": short(r["model_id"]), "set_digest": short(r["set_digest"])} for r in records]
+    print_rows(records, as_json=as_json)
+
+
+def diff(
+    a: Annotated[str, typer.Argument(help="A set: name, digest, or the beginning of one; or a training run.")],
+    b: Annotated[str, typer.Argument(help="Another.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """What is in one set and not in the other; given two runs, in the sets that they were trained on."""
+    opened = Store.open(store)
+    left, right = _set_of(opened, a), _set_of(opened, b)
+    only_a, only_b = sets.difference(opened, left, right)
+    if as_json:
+        rows = [{"sample_id": str(i), "side": side} for side, ids in ((a, only_a), (b, only_b)) for i in ids.to_pylist()]
+        print_rows(rows, as_json=True)
+        return
+    if left.digest == right.digest:
+        say(f"the same set: {left.digest}, {left.size} samples")
+        return
+    say(f"{left.name} ({short(left.digest)}, {left.size}) and {right.name} ({short(right.digest)}, {right.size}):")
+    say(f"{left.size - len(only_a)} in both, {len(only_a)} only in the first, {len(only_b)} only in the second")
+    for name, ids in ((left.name, only_a), (right.name, only_b)):
+        for sample in ids.to_pylist()[:10]:
+            say(f"  only in {name}: {sample}")
+        if len(ids) > 10:
+            say(f"  … and {len(ids) - 10} more; all with --json")
+
+
+def _set_of(store: Store, ref: str) -> sets.SampleSet:
+    try:
+        return sets.resolve_set(store, ref)
+    except UnknownName:
+        run = [r for r in store.runs() if r.id.replace("-", "").startswith(hex_prefix(ref) or "?")]
+        if len(run) != 1 or not run[0].inputs:
+            raise
+        return sets.resolve_set(store, run[0].inputs[0])
+
+
+def trace(
+    ref: Annotated[str, typer.Argument(help="A sample, model, set or run; the beginning of its id is enough.")],
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a sample up to its recordings and down to the models, or a model back to all it was made of."""
+    opened = Store.open(store)
+    prefix = hex_prefix(ref)
+    known = opened.sql("SELECT DISTINCT model_id FROM models")["model_id"].to_pylist()
+    fitting = [m for m in known if prefix and m.startswith(prefix)]
+    if len(fitting) == 1:
+        _trace_model(opened, fitting[0], as_json)
+        return
+    if any(r.id == ref for r in opened.runs()):
+        print_rows([opened.resolve_run(ref).to_json()], as_json=True)
+        return
+    _trace_sample(opened, graph.resolve_sample(opened, ref), as_json)
+
+
+def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:
+    up, down = graph.ancestors(store, [sample]), graph.descendants(store, [sample])
+    made = {e["child_id"] for e in down.to_pylist()}
+    consumers = graph.models_of(store, [sample, *made])
+    if as_json:
+        rows = {"sample": [{"sample_id": sample}], "up": up.to_pylist(), "down": down.to_pylist()}
+        print_rows([{**rows, "models": consumers.to_pylist()}], as_json=True)
+        return
+    tree = Tree(f"[bold]{sample}[/]  {_about(store, sample)}")
+    _grow(tree, store, sample, up.to_pylist(), "child_id", "parent_id", "made by {} from")
+    console().print(tree, highlight=False)
+    if made:
+        below = Tree(f"made of it: {len(made)} samples")
+        _grow(below, store, sample, down.to_pylist(), "parent_id", "child_id", "by {} into")
+        console().print(below, highlight=False)
+    say(f"models that consumed it{' or what was made of it' if made else ''}: {consumers.num_rows}")
+    for m in consumers.to_pylist()[:HOPS_SHOWN]:
+        say(f"  {short(m['model_id'])}  {m['name']}  {m['exposures']} exposures of {m['samples']} samples, run {m['run_id']}")
+
+
+def _about(store: Store, sample: Any) -> str:
+    rows = store.sql("SELECT kind, duration_s, sample_rate, source, attributes FROM samples WHERE sample_id = ?", [sample])
+    if not rows.num_rows:
+        return "(not on record)"
+    r = rows.to_pylist()[0]
+    said = ", ".join(f"{k}={v}" for k, v in (r["attributes"] or []))
+    return f"{r['kind']}, {r['duration_s']:.2f} s at {r['sample_rate']} Hz, source {r['source'] or '?'}; {said}"
+
+
+def _grow(
+    tree: Tree, store: Store, sample: Any, edges: list[dict[str, Any]], here: str, there: str, words: str
+) -> None:
+    if tree.children and len(tree.children) > HOPS_SHOWN:
+        return
+    for edge in [e for e in edges if e[here] == sample][:HOPS_SHOWN]:
+        by = words.format(f"[cyan]{edge['transform'] or edge['transform_id'][:SHORT_ID]}[/]")
+        branch = tree.add(f"{by} {edge[there]} ({edge['role']})  {_about(store, edge[there])}")
+        _grow(branch, store, edge[there], edges, here, there, words)
+
+
+SHORT_ID = 12
+
+
+def _trace_model(store: Store, model: str, as_json: bool) -> None:
+    connection = store.connect()
+    behind = connection.sql("FROM behind_model($1)", params=[model]).to_arrow_table()
+    if as_json:
+        print_rows(behind, as_json=True)
+        return
+    rows = behind.to_pylist()
+    for m in store.sql("SELECT * FROM models WHERE model_id = ?", [model]).to_pylist():
+        say(f"[bold]model {m['model_id']}[/]\n  {m['name']}, {m['family']}, from {m['base']}, run {m['run_id']}")
+        say(f"  trained on set {short(m['set_digest'])}, seed {m['seed']}")
+    say(f"  {len(rows)} recordings of {len({r['speaker_key'] for r in rows if r['speaker_key']})} speakers stand behind it")
+    for title, column in (("sources", "source"), ("licences", "licence")):
+        say(f"  {title}: " + ", ".join(f"{k or '?'} ({n})" for k, n in Counter(r[column] for r in rows).most_common()))
+    used = Counter(t for r in rows for t in (r["transforms"] or []))
+    say("  transforms: " + (", ".join(f"{k} ({n})" for k, n in used.most_common()) or "none"))
+    say(f"  every recording: earmark sql \"FROM behind_model('{short(model)}')\"")
+
+
+def schema_(table: Annotated[str | None, typer.Argument(help="One table; all if left out.")] = None) -> None:
+    """Describe the tables, columns and macros of the record."""
+    if table is not None and table not in schema.TABLES:
+        raise UnknownName("table", table, schema.TABLES)
+    for t in [schema.TABLES[table]] if table else schema.TABLES.values():
+        say(f"[bold]{t.name}[/]  {t.doc}")
+        for c in t.columns:
+            say(f"  {c.name:<20} {sql.type_name(c.type):<24} {c.doc}")
+    if table is None:
+        for name, (parameters, doc, _) in sql.MACROS.items():
+            say(f"[bold]FROM {name}{parameters}[/]  {doc}")
+
+
+def shell(
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[Path, typer.Option(help="Where to write the catalogue.")] = Path("earmark.duckdb"),
+) -> None:
+    """Write a DuckDB file with the views and macros of this store, and say how to open it."""
+    sql.write_catalog(Store.open(store), out)
+    say(f"duckdb -readonly {out}")
+    say(f"python -c \"import duckdb; print(duckdb.connect('{out}', read_only=True).sql('FROM sample_sets'))\"")

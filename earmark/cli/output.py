@@ -1,0 +1,116 @@
+"""How results are printed: a table for people, JSON or CSV for programs; progress as a bar on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+SHORT = 12  # digits of a digest that people need to see
+Report = Callable[[int, int, str], None]
+
+
+def console() -> Console:
+    """Standard output; not wrapped to eighty columns where it is not a terminal."""
+    plain = Console(soft_wrap=False)
+    return plain if plain.is_terminal else Console(width=200, soft_wrap=False)
+
+
+def short(digest: str | None) -> str:
+    """The beginning of a digest or id, enough to type."""
+    return (digest or "")[:SHORT]
+
+
+def plain(value: Any) -> Any:
+    """A value of the record as JSON."""
+    if isinstance(value, (uuid.UUID, datetime)):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        if value and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+            return {str(k): plain(v) for k, v in value}  # an Arrow map
+        return [plain(v) for v in value]
+    return value
+
+
+def _cell(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def print_rows(rows: pa.Table | Sequence[dict[str, Any]], *, as_json: bool = False, as_csv: bool = False) -> None:
+    """Print rows as a table, or as a JSON array, or as CSV with a header."""
+    if isinstance(rows, pa.Table):
+        names, records = rows.column_names, rows.to_pylist()
+    else:
+        names, records = (list(rows[0]) if rows else []), list(rows)
+    if as_json:
+        sys.stdout.write(json.dumps([plain(r) for r in records], ensure_ascii=False, indent=1) + "\n")
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(names)
+        writer.writerows([_cell(r[n]) for n in names] for r in records)
+    else:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for name in names:
+            numeric = records and all(isinstance(r[name], (int, float)) or r[name] is None for r in records)
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for r in records:
+            table.add_row(*(_cell(r[n]) for n in names))
+        console().print(table)
+        if not records:
+            console().print("(no rows)", style="dim")
+
+
+def say(text: str) -> None:
+    """One line for a person."""
+    console().print(text, highlight=False)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Report long work: a bar with the time left on a terminal, a line every few seconds in a log."""
+    errors = Console(stderr=True)
+    if errors.is_terminal:
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=errors, transient=True) as bar:
+            task = bar.add_task(title, total=None)
+
+            def show(done: int, total: int, label: str) -> None:
+                bar.update(task, completed=done, total=total, description=f"{title}: {label}" if label else title)
+
+            yield show
+        return
+    last = 0.0
+
+    def line(done: int, total: int, label: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= 5.0 or (done == total and last):
+            last = now
+            sys.stderr.write(f"{title}: {done}/{total} {label}\n")
+            sys.stderr.flush()
+
+    yield line

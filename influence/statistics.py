@@ -1,0 +1,254 @@
+"""From the outcomes of retrainings to effects: one row for each training slice × evaluation slice × metric.
+
+`effects` is the only door between the retrain bank and the verdicts. It lines the retrainings up (all data, each slice left
+out, each random removal), cuts the evaluation set into its slices, asks `contrasts` for the estimates with their intervals
+and `verdicts` for the words. Sign: metric(without the slice) − metric(with all data), so positive means that the slice
+helps.
+
+Families, each corrected by itself and fixed before anything is seen: for each metric, the cells of a slice on *itself*
+(does this accent's data serve this accent?) are one family; those of a slice on *another* are a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from influence.contrasts import Contrast, contrasts
+from influence.panels import METRICS, Array, Blocks, Generalise, Outcome, blocks, panel
+from influence.verdicts import Cell, Verdict, judge
+from lineage.errors import EarmarkError
+from lineage.identity import digest_of
+from training.bootstrap import LEVEL, REPLICATES
+
+MARGINS = {"wer": 0.02, "loss": 0.05}  # 2 points of WER; nats per reference word
+MOST_SPEAKERLESS = 0.1  # share of words that may have no known speaker where the claim is about speakers
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What an audit commits itself to before it sees anything.
+
+    `margins` are the largest changes that count as none, by metric; `generalise` says of whom the claims shall hold:
+    'speakers' like those tested, or 'utterances' of these very speakers.
+    """
+
+    level: float = LEVEL
+    margins: Mapping[str, float] = field(default_factory=lambda: dict(MARGINS))
+    generalise: Generalise = "speakers"
+    replicates: int = REPLICATES
+    power: float = 0.8
+    minimum_words: int = 50
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.level < 1:
+            raise EarmarkError(f"confidence level {self.level} — give one between 0.5 and 1, e.g. 0.95")
+        unknown = set(self.margins) - set(METRICS)
+        if unknown or not all(m > 0 for m in self.margins.values()):
+            raise EarmarkError(f"margins {dict(self.margins)} — give a positive one for {' or '.join(METRICS)}")
+        if self.generalise not in ("speakers", "utterances"):
+            raise EarmarkError(f"cannot generalise to '{self.generalise}' — choose speakers or utterances")
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, part of the plan's digest."""
+        return {**asdict(self), "margins": {**MARGINS, **self.margins}}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A training slice and the rows of the outcomes in which it, or a matched random removal, was left out."""
+
+    name: str
+    set_digest: str
+    row: int
+    controls: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tested:
+    """An evaluation slice: reference words of its utterances, and who said them."""
+
+    name: str
+    set_digest: str
+    words: Mapping[UUID, float]
+    speakers: Mapping[UUID, UUID | None]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One row of `effects`; figures are None where they cannot be known."""
+
+    audit: str
+    train_slice: str
+    train_set: str
+    eval_slice: str
+    eval_set: str
+    metric: str
+    estimate: float
+    low: float | None
+    high: float | None
+    level: float
+    control: float | None
+    control_low: float | None
+    control_high: float | None
+    difference: float | None
+    difference_low: float | None
+    difference_high: float | None
+    seeds: int
+    replicates: int
+    p: float
+    p_adjusted: float
+    minimum_detectable: float | None
+    margin: float
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The contrasts of one cell before it is judged."""
+
+    slice: LeftOut
+    tested: Tested
+    estimate: Contrast
+    control: Contrast | None
+    cell: Cell
+
+
+def effects(
+    outcomes: Sequence[Sequence[Outcome]],
+    slices: Sequence[LeftOut],
+    tested: Sequence[Tested],
+    declaration: Declaration,
+    *,
+    audit: str,
+) -> list[Effect]:
+    """Effects of every slice on every evaluation slice, by metric.
+
+    `outcomes[row][k]` is the model of retraining `row` with the k-th seed; row 0 is trained on all data.
+    """
+    rows: list[Effect] = []
+    seeds = len(outcomes[0])
+    parts = [_blocks(t, declaration.generalise) for t in tested]
+    for metric in METRICS:
+        measured = [
+            cell
+            for target, part in zip(tested, parts, strict=True)
+            for cell in _measure(outcomes, slices, target, part, metric, declaration)
+        ]
+        judged: dict[int, Verdict] = {}
+        for own in (True, False):
+            family = [i for i, m in enumerate(measured) if (m.slice.name == m.tested.name) == own]
+            verdicts = judge([measured[i].cell for i in family], level=declaration.level, power=declaration.power)
+            judged.update(zip(family, verdicts, strict=True))
+        rows += [_row(audit, m, metric, judged[i], seeds, declaration) for i, m in enumerate(measured)]
+    return rows
+
+
+def _blocks(target: Tested, generalise: Generalise) -> Blocks:
+    parts = blocks(target.words, target.speakers, generalise)
+    if parts.speakers == 1 and generalise == "speakers":
+        return blocks(target.words, target.speakers, "utterances")  # figures of that voice, without a verdict
+    return parts
+
+
+def _weights(slices: Sequence[LeftOut], rows: int) -> Array:
+    """Contrast weights, three rows a slice: estimate, control, difference; zeros where there is no control."""
+    w = np.zeros((len(slices), 3, rows))
+    for i, s in enumerate(slices):
+        w[i, 0, s.row], w[i, 0, 0] = 1, -1
+        if s.controls:
+            w[i, 1, list(s.controls)], w[i, 1, 0] = 1 / len(s.controls), -1
+            w[i, 2] = w[i, 0] - w[i, 1]
+    return w.reshape(-1, rows)
+
+
+def _measure(
+    outcomes: Sequence[Sequence[Outcome]],
+    slices: Sequence[LeftOut],
+    target: Tested,
+    parts: Blocks,
+    metric: str,
+    declaration: Declaration,
+) -> list[_Measured]:
+    margin = declaration.margins.get(metric, MARGINS[metric])
+    obstacle, caution = _obstacle(target, parts, len(outcomes[0]), declaration), ""
+    if declaration.generalise == "utterances":
+        caution = "holds for these test speakers"
+    # a slice's draws depend on the slice alone, so that asking for more slices moves no interval
+    seed = int(digest_of([target.set_digest, metric])[:12], 16)
+    results = contrasts(
+        panel(outcomes, parts, metric),
+        _weights(slices, len(outcomes)),
+        level=declaration.level,
+        replicates=declaration.replicates,
+        seed=seed,
+    )
+    measured = []
+    for i, s in enumerate(slices):
+        estimate, control, difference = results[3 * i : 3 * i + 3]
+        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution)
+        measured.append(_Measured(s, target, estimate, control if s.controls else None, cell))
+    return measured
+
+
+def _obstacle(target: Tested, parts: Blocks, seeds: int, declaration: Declaration) -> str:
+    """Why this design cannot answer questions about the evaluation slice; empty where it can."""
+    words = int(parts.words.sum())
+    if words < declaration.minimum_words:
+        return f"too few words: {words} in {target.name}, where {declaration.minimum_words} are the least"
+    if seeds < 2:
+        return "one seed only: nothing tells an effect from the luck of one training — use three seeds or more"
+    if declaration.generalise == "utterances":
+        return ""
+    if parts.speakers == 0:
+        return (
+            f"no speakers recorded in {target.name}: how voices differ is unknown — ingest the attribute 'speaker', "
+            "or claim about these utterances only (generalise: utterances)"
+        )
+    if parts.speakers == 1:
+        return (
+            f"one test speaker in {target.name}: the figures speak of that voice only — test more speakers, or claim "
+            "about this one only (generalise: utterances)"
+        )
+    if parts.speakerless > MOST_SPEAKERLESS:
+        return f"{parts.speakerless:.0%} of the words of {target.name} have no recorded speaker — ingest 'speaker'"
+    return ""
+
+
+def _row(audit: str, m: _Measured, metric: str, verdict: Verdict, seeds: int, declaration: Declaration) -> Effect:
+    control, difference = m.control, m.cell.difference
+    return Effect(
+        audit=audit,
+        train_slice=m.slice.name,
+        train_set=m.slice.set_digest,
+        eval_slice=m.tested.name,
+        eval_set=m.tested.set_digest,
+        metric=metric,
+        estimate=m.estimate.estimate,
+        low=_known(m.estimate.low),
+        high=_known(m.estimate.high),
+        level=declaration.level,
+        control=control.estimate if control else None,
+        control_low=_known(control.low) if control else None,
+        control_high=_known(control.high) if control else None,
+        difference=difference.estimate if difference else None,
+        difference_low=_known(difference.low) if difference else None,
+        difference_high=_known(difference.high) if difference else None,
+        seeds=seeds,
+        replicates=declaration.replicates,
+        p=verdict.p,
+        p_adjusted=verdict.p_adjusted,
+        minimum_detectable=_known(verdict.detectable),
+        margin=m.cell.margin,
+        verdict=verdict.words,
+        reason=verdict.reason,
+    )
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,143 @@
+"""From intervals to words: helps, hurts, no effect larger than X, not identifiable.
+
+| verdict | said of a training slice when |
+| --- | --- |
+| helps | leaving it out raises the error, and by more than leaving out as many random samples does |
+| hurts | leaving it out lowers the error, and by more than leaving out as many random samples does |
+| no effect larger than X | the change is shown to lie within ±X, the margin declared beforehand |
+| not identifiable | neither could be shown, or this design could not have shown it; the reason says which |
+
+**Helps and hurts** need two things, both: Holm's correction over the declared family passes for `difference` (the effect
+beyond its matched control; `estimate` where no control was run), and the interval of `estimate` itself is clear of zero on
+the same side. The family-wise probability of a false *helps* or *hurts* is therefore at most α, and a slice is never said to
+help for what any data of that size would have done.
+
+**No effect larger than X** is an equivalence test (two one-sided tests at α) of `estimate`; or of `difference` where
+`estimate` is clear of zero, for then the slice does what any data of its size does and the question is whether it does more.
+It is asked only of the cells that the first stage left open, and Holm-corrected over those. Absence of evidence never
+becomes *no effect*: that needs an interval narrow enough.
+
+**Not identifiable** comes before either wherever the design cannot speak: too few words, one seed, one test speaker where
+the claim is about speakers. The figures are still given, with what they are worth in the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from influence.contrasts import Contrast
+from influence.multiplicity import holm
+
+HELPS = "helps"
+HURTS = "hurts"
+NO_EFFECT = "no effect larger than"
+NOT_IDENTIFIABLE = "not identifiable"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One question of the family: what one training slice does to one evaluation slice.
+
+    `obstacle` says why the design cannot answer it, empty where it can; `caution` goes with every answer.
+    """
+
+    estimate: Contrast
+    difference: Contrast | None
+    metric: str
+    margin: float
+    obstacle: str = ""
+    caution: str = ""
+
+    @property
+    def tested(self) -> Contrast:
+        """What the hypothesis is about: the effect beyond its control, where there is one."""
+        return self.difference or self.estimate
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer; `p` is uncorrected, `p_adjusted` by Holm over the family, `detectable` at the family's first step."""
+
+    words: str
+    reason: str
+    p: float
+    p_adjusted: float
+    detectable: float
+
+
+def amount(value: float, metric: str) -> str:
+    """A change in the unit people use: points of WER, nats per word of loss."""
+    return f"{100 * value:.3g} points" if metric == "wer" else f"{value:.3g} nats per word"
+
+
+def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[Verdict]:
+    """The verdicts on one declared family, in its order; `level` is 1 − α."""
+    alpha = 1 - level
+    raw = [1.0 if c.obstacle else c.tested.p for c in family]
+    adjusted = holm(raw)
+    decided = [
+        "" if c.obstacle or p > alpha else _direction(c)  # one sided with its own interval, or left open
+        for c, p in zip(family, adjusted, strict=True)
+    ]
+    still_open = [i for i, (c, d) in enumerate(zip(family, decided, strict=True)) if not c.obstacle and not d]
+    within = dict(zip(still_open, holm([_question(family[i]).p_within(family[i].margin) for i in still_open]), strict=True))
+    verdicts = []
+    for i, cell in enumerate(family):
+        detectable = cell.tested.detectable(alpha / len(family), power)
+        if cell.obstacle:
+            words, reason = NOT_IDENTIFIABLE, cell.obstacle
+        elif decided[i]:
+            words, reason = decided[i], _why_effect(cell)
+        elif within[i] <= alpha:
+            words, reason = f"{NO_EFFECT} {amount(cell.margin, cell.metric)}", _why_none(cell)
+        else:
+            words, reason = NOT_IDENTIFIABLE, _why_open(cell, detectable)
+        reason = f"{reason}; {cell.caution}" if cell.caution else reason
+        verdicts.append(Verdict(words, reason, float(raw[i]), float(adjusted[i]), detectable))
+    return verdicts
+
+
+def _direction(cell: Cell) -> str:
+    """Helps or hurts, if estimate's interval and difference agree on it; empty otherwise."""
+    if cell.estimate.low > 0 and cell.tested.estimate > 0:
+        return HELPS
+    if cell.estimate.high < 0 and cell.tested.estimate < 0:
+        return HURTS
+    return ""
+
+
+def _question(cell: Cell) -> Contrast:
+    """What equivalence is asked of."""
+    clear = cell.estimate.low > 0 or cell.estimate.high < 0
+    return cell.difference if clear and cell.difference is not None else cell.estimate
+
+
+def _span(contrast: Contrast, metric: str) -> str:
+    scale, unit = (100, "points") if metric == "wer" else (1, "nats per word")
+    return f"{scale * contrast.low:+.2f} to {scale * contrast.high:+.2f} {unit}"
+
+
+def _why_effect(cell: Cell) -> str:
+    change = "more" if cell.estimate.estimate > 0 else "fewer"
+    noun = "errors" if cell.metric == "wer" else "loss"
+    change = change if cell.metric == "wer" else {"more": "higher", "fewer": "lower"}[change]
+    text = f"{change} {noun} without it: {_span(cell.estimate, cell.metric)}"
+    if cell.difference is not None:
+        text += f", and beyond as many random samples {_span(cell.difference, cell.metric)}"
+    return text
+
+
+def _why_none(cell: Cell) -> str:
+    about = _question(cell)
+    beyond = " beyond what as many random samples do" if about is cell.difference else ""
+    return f"the change{beyond} lies at {_span(about, cell.metric)}, within ±{amount(cell.margin, cell.metric)}"
+
+
+def _why_open(cell: Cell, detectable: float) -> str:
+    beyond = " beyond its control" if cell.difference is not None else ""
+    return (
+        f"the change{beyond} lies at {_span(cell.tested, cell.metric)}: neither clear of zero nor within "
+        f"±{amount(cell.margin, cell.metric)}; this design finds {amount(detectable, cell.metric)} or more "
+        "— more seeds or test speakers would tell"
+    )

@@ -1,0 +1,154 @@
+"""Model families behind one small contract.
+
+A `Family` is one loaded base without its weights: the feature extractor, the tokeniser, and what is peculiar to the way
+such models are trained and decoded. Everything else (recipes, loops, caches, evaluation, attribution) is the same for all.
+
+Adding a family means adding a file with a subclass and one line in `_REGISTRY`.
+
+Laws that callers rely on and tests ask for:
+- losses and decodings of an utterance do not depend on its batch, beyond rounding;
+- `features` is a pure function of the waveform and of what `feature_config` says;
+- `collate` never looks at the model, so batches may be made ahead or elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lineage.audio import Waveform
+from lineage.errors import EarmarkError, UnknownName
+from lineage.identity import digest_of
+from training.base import Base, find_base
+
+Features = npt.NDArray[np.float32]
+Batch = dict[str, torch.Tensor]
+
+_REGISTRY = {
+    "whisper": "training.families.whisper:Whisper",
+}
+
+NAMES = tuple(_REGISTRY)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a model heard; `confidence` is the geometric mean probability of the decoded tokens, 0 to 1."""
+
+    text: str
+    confidence: float
+
+
+class TranscriptRefused(EarmarkError):
+    """A transcript that this base cannot be trained on; `words` are the ones it does not know, if that is why."""
+
+    def __init__(self, problem: str, mend: str, words: tuple[str, ...] = ()) -> None:
+        super().__init__(f"{problem} — {mend}")
+        self.problem = problem
+        self.mend = mend
+        self.words = words
+
+
+class Family(ABC):
+    """One base, opened. `language` and `task` are those of a recipe, None where the base has no such tokens."""
+
+    name: ClassVar[str]
+
+    def __init__(self, base: Base, language: str | None, task: str | None) -> None:
+        self.base = base
+        self.language = language
+        self.task = task
+
+    @property
+    @abstractmethod
+    def feature_config(self) -> dict[str, Any]:
+        """Everything on which `features` depends besides the sound, as JSON: the key of the feature cache."""
+
+    @property
+    @abstractmethod
+    def max_seconds(self) -> float | None:
+        """Longest clip that fits the model, in seconds; None if there is no limit."""
+
+    @abstractmethod
+    def features(self, waveform: Waveform) -> Features:
+        """Features of a clip of any rate and channel count, float32 [frames, dimensions].
+
+        Raises:
+            EarmarkError: the clip is longer than the model takes.
+        """
+
+    @abstractmethod
+    def encode(self, transcript: str) -> list[int]:
+        """Token ids of a transcript, without special tokens.
+
+        Raises:
+            TranscriptRefused: a word is not in a closed vocabulary, or it is longer than the model takes.
+        """
+
+    @abstractmethod
+    def collate(self, features: Sequence[Features], transcripts: Sequence[str]) -> Batch:
+        """A batch of B utterances as CPU tensors; `tokens` [B] counts the tokens that `losses` sums over.
+
+        Raises:
+            TranscriptRefused: as `encode`.
+        """
+
+    @abstractmethod
+    def model(self, *, dropout: float | None = None, attention: str = "eager") -> torch.nn.Module:
+        """A fresh model with the base's weights, float32 on the CPU, in evaluation mode."""
+
+    @abstractmethod
+    def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Per utterance: negative log-likelihood of its transcript in nats, summed over tokens [B], and tokens [B].
+
+        Differentiable in the model's parameters. Dropout is as the model's mode says.
+        """
+
+    @abstractmethod
+    def decode(self, model: torch.nn.Module, batch: Batch) -> list[Decoded]:
+        """The most likely words of each utterance, greedily. The model has to be in evaluation mode."""
+
+    @abstractmethod
+    def adaptable(self, model: torch.nn.Module) -> list[str]:
+        """Full names of the linear modules that LoRA may adapt and attribution may hook."""
+
+    @abstractmethod
+    def save(self, model: torch.nn.Module, folder: Path) -> None:
+        """Write model, tokeniser and feature extractor in the format of `transformers`; `folder` is then a base."""
+
+    @property
+    def feature_digest(self) -> str:
+        """Digest of `feature_config`."""
+        return digest_of(self.feature_config)
+
+
+def open_family(name: str, base: str | Base, *, language: str | None = None, task: str | None = None) -> Family:
+    """The family `name` opened on a base; opened once a process.
+
+    Raises:
+        EarmarkError: no such family or base, the base is of another family, or language and task do not fit it.
+    """
+    if name not in _REGISTRY:
+        raise UnknownName("model family", name, _REGISTRY)
+    return _open(name, find_base(base) if isinstance(base, str) else base, language, task)
+
+
+@lru_cache(maxsize=8)
+def _open(name: str, base: Base, language: str | None, task: str | None) -> Family:
+    module, _, attribute = _REGISTRY[name].partition(":")
+    family: type[Family] = getattr(importlib.import_module(module), attribute)
+    return family(base, language, task)
+
+
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Where a model's parameters are."""
+    return next(model.parameters()).device
