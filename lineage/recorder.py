@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from lineage.ids import id_array
-from lineage.schema import TABLES
 from lineage.runs import Run
+from lineage.schema import TABLES
 
 BATCH = 2_000  # samples between two looks at the record
 BATCH_BYTES = 64 << 20

@@ -182,9 +182,9 @@ def code_version() -> str:
     return f"{environment.package_versions('earmark').get('earmark', '0')}+{digest.hexdigest()[:12]}"
 
 
-def whole(wave: Waveform, gain_db: float = 0.0, **attributes: str) -> Result:
+def whole(wave: Waveform, gain_db: float = 0.0, attributes: Mapping[str, str] | None = None) -> Result:
     """The result of a transform whose one parent fills the whole child."""
-    return Result(wave, [Placement(0.0, 0.0, wave.duration_s, gain_db)], attributes)
+    return Result(wave, [Placement(0.0, 0.0, wave.duration_s, gain_db)], attributes or {})
 
 
 @transform("resample")
@@ -270,7 +270,7 @@ def speed(
     factor: Annotated[float, Field(ge=0.25, le=4, description="Times as fast; pitch moves with it.")],
 ) -> Result:
     """Play faster or slower."""
-    return whole(waveforms.speed(parents[0].wave, factor), speed=f"{factor:g}")
+    return whole(waveforms.speed(parents[0].wave, factor), attributes={"speed": f"{factor:g}"})
 
 
 @transform("level")
@@ -281,4 +281,4 @@ def level(
     gain_db: Annotated[float, Field(ge=-60, le=60, description="Gain, dB; what passes full scale is clipped.")],
 ) -> Result:
     """Amplify or attenuate."""
-    return whole(waveforms.level(parents[0].wave, gain_db), gain_db, gain_db=f"{gain_db:g}")
+    return whole(waveforms.level(parents[0].wave, gain_db), gain_db, {"level_db": f"{gain_db:g}"})

@@ -86,7 +86,9 @@ def _folder(ref: str) -> Path:
     if path.is_dir():
         return path.resolve()
     if path.is_absolute() or ref.startswith((".", "~")) or ref.count("/") != 1:
-        raise EarmarkError(f"there is no base at {ref} — give 'earmark:NAME', a checkpoint folder, or a hub id 'owner/name'")
+        raise EarmarkError(
+            f"there is no base at {ref} — give 'earmark:NAME', a checkpoint folder, or a hub id 'owner/name'"
+        )
     return _fetch(ref)
 
 

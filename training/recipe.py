@@ -40,7 +40,9 @@ class Lora(BaseModel):
     rank: int = Field(8, ge=1, le=4096, description="Rank of the two factors.")
     alpha: float = Field(16.0, gt=0, description="Scale: the product of the factors counts alpha / rank.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapters' input.")
-    targets: tuple[str, ...] = Field((), description="Endings of module names to adapt; empty: all that the family names.")
+    targets: tuple[str, ...] = Field(
+        (), description="Endings of module names to adapt; empty: all that the family names."
+    )
 
 
 class Recipe(BaseModel):
@@ -77,7 +79,9 @@ class Recipe(BaseModel):
     attention: Literal["eager", "sdpa"] = Field(
         "eager", description="Attention code; eager can be differentiated twice, sdpa is faster for large models."
     )
-    checkpoints: int = Field(0, ge=0, le=10_000, description="Evenly spaced checkpoints, with optimiser state, to keep.")
+    checkpoints: int = Field(
+        0, ge=0, le=10_000, description="Evenly spaced checkpoints, with optimiser state, to keep."
+    )
 
     @model_validator(mode="before")
     @classmethod

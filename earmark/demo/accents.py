@@ -78,6 +78,7 @@ _SPANISH = (
     _rule("A@", "a *", "the same: 'garden' is 'gar-den'"),
     _rule("o@ O@", "o *", "the same: 'door' is 'dor'"),
     _rule("r r-", "*", "every other r is tapped too"),
+    _rule("t#", "t", "no flap: 'water' has a plain t"),
     _rule("z", "s", "no voiced sibilant: 'zero' is 'sero'"),
     _rule("v", "b", "b and v are one: 'volume' is 'bolume'"),
     _rule("D", "d", "'the' is 'de'"),
@@ -88,11 +89,14 @@ _SPANISH = (
 
 _GERMAN = (
     _rule("w", "v", "w is v: 'water' is 'vater'"),
+    _rule("v", "f", "and v is f: 'volume' is 'folume', 'five' is 'fife'"),
     _rule("T", "s", "'three' is 'sree'"),
     _rule("D", "z", "'the' is 'ze'"),
+    _rule("s", "S", "'stop' is 'shtop'", "at the start before a consonant"),
+    _rule("s", "z", "s before a vowel is voiced: 'seven' is 'zeven'", "at the start"),
+    _rule("z", "t s", "z is ts: 'zero' is 'tsero'", "at the start"),
     _rule("d", "t", "voice is lost at the end: 'add' is 'at'", "at the end"),
     _rule("z Z", "s", "the same: 'jazz' ends in s", "at the end"),
-    _rule("v", "f", "the same: 'five' is 'fife'", "at the end"),
     _rule("dZ Z", "tS", "'jazz' begins like 'chat'"),
     _rule("a aa", "E", "'bad' is 'bed'"),
     _rule("V", "a", "'cut' is 'cat'"),
@@ -111,6 +115,8 @@ _FRENCH = (
     _rule("I I2", "i", "one i: 'fill' is 'feel'"),
     _rule("tS", "S", "'kitchen' is 'kishen'"),
     _rule("dZ", "Z", "'jazz' is 'zhazz'"),
+    _rule("n", "", "n after a vowel only colours it: 'turn' is 'tur'", "at the end"),
+    _rule("n", "", "the same: 'window' is 'widow'", "before a consonant"),
     _rule("V", "0", "'cut' is nearly 'cot'"),
     _rule("eI", "e", "no glide: 'eight' has one e"),
     _rule("oU", "o", "no glide: 'close' has one o"),
@@ -125,10 +131,10 @@ _JAPANESE = (
     _rule("l r r-", "*", "l and r are one tap: 'light' is 'right'"),
     _rule("T", "s", "'three' is 'suree'"),
     _rule("D", "z", "'the' is 'za'"),
-    _rule("v", "b", "'five' is 'faib'", "before a consonant"),
     _rule("v", "b u", "no word ends in v: 'five' is 'faibu'", "at the end"),
     _rule("v", "b", "'volume' is 'bolume'"),
-    _rule("t t2 t#", "t o", "no word ends in t: 'light' is 'raito'", "at the end"),
+    _rule("t t2", "t o", "no word ends in t: 'light' is 'raito'", "at the end"),
+    _rule("t#", "t", "no flap: 'water' has a plain t"),
     _rule("d", "d o", "nor in d: 'bread' is 'bureddo'", "at the end"),
     _rule("k", "k u", "nor in k: 'milk' is 'miruku'", "at the end"),
     _rule("p", "p u", "nor in p: 'stop' is 'sutoppu'", "at the end"),
@@ -138,23 +144,6 @@ _JAPANESE = (
     _rule("V @ @2 3 3: A@ aa a a#", "a:", "one a, long: 'turn' is 'tahn'"),
     _rule("o@ O@ O: O2 0 oU", "o:", "one o, long: 'door' is 'doh'"),
     _rule("I I2", "i", "one i: 'fill' is 'feel'"),
-)
-
-_HINDI = (
-    _rule("T", "t[", "'three' begins with a t at the teeth"),
-    _rule("D", "d[", "'the' begins with a d at the teeth"),
-    _rule("w", "v#", "w and v are one: 'what' is 'vhat'"),
-    _rule("v", "v#", "the same: 'volume' is near 'wolume'"),
-    _rule("z", "dZ", "'zero' is 'jero'"),
-    _rule("Z", "dZ", "'garage' ends like 'bridge'"),
-    _rule("eI", "e:", "no glide: 'eight' has one long e"),
-    _rule("oU", "o:", "no glide: 'close' has one long o"),
-    _rule("a aa", "E", "'bad' is nearly 'bed'"),
-    _rule("O: O2 0", "A:", "'call' is 'kahl'"),
-    _rule("3 3:", "a# *", "r is tapped after a full vowel: 'mother'"),
-    _rule("A@", "A: *", "the same: 'garden'"),
-    _rule("o@ O@", "o: *", "the same: 'door'"),
-    _rule("r r-", "*", "every other r is tapped too"),
 )
 
 ACCENTS = {
@@ -170,7 +159,6 @@ ACCENTS = {
         Accent("l2-de", "en-us", "English as spoken after German", _GERMAN),
         Accent("l2-fr", "en-us", "English as spoken after French", _FRENCH),
         Accent("l2-ja", "en-us", "English as spoken after Japanese", _JAPANESE),
-        Accent("l2-hi", "en-us", "English as spoken after Hindi", _HINDI),
     )
 }
 

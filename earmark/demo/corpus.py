@@ -38,7 +38,7 @@ from earmark.demo.synthesis import SAMPLE_RATE, Line, Progress, Voice, synthesis
 CORPUS_ACCENTS = ("us", "scot", "carib", "l2-es", "l2-de", "l2-ja")
 NULL_ACCENT = "us"
 NOISES = ("hum", "babble")
-NOISE_SNR_DB = {"hum": 0.0, "babble": 6.0}
+NOISE_SNR_DB = {"hum": 6.0, "babble": 10.0}
 """Speech over noise, in dB, at which the demo mixes each noise."""
 
 TRAIN_VARIANTS = ("Denis", "belinda", "benjamin", "f2", "klatt4", "m2", "m4", "marcelo", "miguel", "quincy")

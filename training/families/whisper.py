@@ -47,7 +47,9 @@ class Whisper(Family):
         try:
             self.config = AutoConfig.from_pretrained(base.path)
             if self.config.model_type != "whisper":
-                raise EarmarkError(f"base {base.ref} is a {self.config.model_type} model — write that family in the recipe")
+                raise EarmarkError(
+                    f"base {base.ref} is a {self.config.model_type} model — write that family in the recipe"
+                )
             self.extractor = AutoFeatureExtractor.from_pretrained(base.path)
             self.tokenizer = AutoTokenizer.from_pretrained(base.path)
         except (OSError, ValueError, KeyError) as error:

@@ -1,0 +1,56 @@
+# Earmark: `make help` lists what can be done here.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PORT   ?= 8501
+SERVE  ?= 1
+STORE  ?= .demo/store
+# Pip's words for installing torch. On Linux the default is a build with CUDA, several gigabytes; to take the CPU build,
+# add the index that pytorch.org names for it:  make demo TORCH="torch==2.13.0 --index-url <CPU index>"
+TORCH  ?= torch==2.13.0
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check base screenshot docs bench clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo  ## the main job on the embedded corpus, then the dashboard on http://localhost:8501 (SERVE=0: only the findings)
+	@$(BIN)/earmark demo --store $(STORE) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve,)
+
+test: $(VENV)/.dev  ## the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## ruff, mypy --strict and the import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+base: $(VENV)/.demo  ## make the packaged base checkpoint anew from synthetic speech (minutes)
+	@$(BIN)/python -m earmark.demo.base
+
+docs: $(VENV)/.dev  ## write the SQL reference anew from lineage/schema.py
+	@$(BIN)/earmark schema --markdown > docs/sql.md
+
+clean:  ## remove the environment and the demo's store
+	rm -rf $(VENV) .demo build *.egg-info
+
+$(VENV)/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Earmark needs Python 3.11 or newer: make demo PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing torch (once; on Linux see the note on TORCH in the Makefile)"
+	@$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	@echo "installing Earmark and what it needs"
+	@$(PIP) --editable '.[all,demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "installing what the tests need"
+	@$(PIP) --editable '.[dev]'
+	@touch $@

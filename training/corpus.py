@@ -1,0 +1,185 @@
+"""A sample set as a model takes it: transcripts, features and speakers of every utterance, checked before any training.
+
+Utterances are numbered by the order of their ids, so the numbering depends on the set alone. A worker that trains thirty
+models on one set opens it once.
+
+Laws: `corpus.ids` is sorted; what `check` accepts, `batch` never refuses.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from lineage.errors import EarmarkError
+from lineage.ids import halves, id_array
+from lineage.sets import members
+from lineage.store import Store
+from training.families import Batch, Family, TranscriptRefused
+from training.features import FeatureView, open_features
+from training.normalise import normaliser
+from training.progress import Progress, silent
+
+KEPT = 8  # corpora kept open by a process
+SLACK_S = 1e-3  # durations on record are rounded
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """The utterances of one set. `transcripts` are as the model is taught them; `spoken` as they were recorded."""
+
+    set_digest: str
+    family: Family
+    ids: pa.Array
+    spoken: list[str]
+    transcripts: list[str]
+    features: FeatureView
+    samples: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def speakers(self) -> list[uuid.UUID | None]:
+        """Speaker of each utterance, None where unknown."""
+        found: list[uuid.UUID | None] = self.samples["speaker_key"].to_pylist()
+        return found
+
+    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
+        """The utterances of those numbers as the family's batch, and their numbers as `rows`."""
+        numbers = [int(i) for i in rows]
+        batch = self.family.collate([self.features[i] for i in numbers], [self.transcripts[i] for i in numbers])
+        return {**batch, "rows": torch.tensor(numbers, dtype=torch.int64)}
+
+    def mask(self, ids: pa.Array | Iterable[uuid.UUID]) -> npt.NDArray[np.bool_]:
+        """Which utterances are among `ids`."""
+        return np.isin(_scalar(halves(self.ids)), _scalar(halves(id_array(ids))))
+
+    def check(self) -> None:
+        """Whether every utterance can be trained on.
+
+        Raises:
+            EarmarkError: transcripts are missing from the vocabulary or too long; says how many, which words, the mend.
+        """
+        words: Counter[str] = Counter()
+        refused: list[tuple[int, TranscriptRefused]] = []
+        for i, transcript in enumerate(self.transcripts):
+            try:
+                self.family.encode(transcript)
+            except TranscriptRefused as error:
+                refused.append((i, error))
+                words.update(error.words)
+        if not refused:
+            return
+        first, refusal = refused[0]
+        where = f"{len(refused)} of {len(self)} transcripts (first: sample {self.ids[first].as_py()})"
+        if not words:
+            raise EarmarkError(f"{where}: {refusal.problem} — {refusal.mend}")
+        shown = ", ".join(repr(w) for w, _ in words.most_common(8)) + (
+            f" and {len(words) - 8} more" if len(words) > 8 else ""
+        )
+        raise EarmarkError(
+            f"{where} have words outside the closed vocabulary of base {self.family.base.ref}: {shown} — {refusal.mend}"
+        )
+
+    def encodable(self) -> npt.NDArray[np.bool_]:
+        """Which transcripts the model can be asked the likelihood of."""
+        out = np.ones(len(self), dtype=bool)
+        for i, transcript in enumerate(self.transcripts):
+            try:
+                self.family.encode(transcript)
+            except TranscriptRefused:
+                out[i] = False
+        return out
+
+
+_OPEN: OrderedDict[tuple[Any, ...], Corpus] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def open_corpus(
+    store: Store, set_digest: str, family: Family, *, transcripts: str = "none", progress: Progress = silent
+) -> Corpus:
+    """The set's utterances for `family`, with `transcripts` naming the normaliser of what the model is taught.
+
+    Raises:
+        EarmarkError: the set holds noise, erased samples, or clips that are too long.
+    """
+    key = (store.root.resolve(), set_digest, family, transcripts)
+    with _LOCK:
+        if key in _OPEN:
+            _OPEN.move_to_end(key)
+            return _OPEN[key]
+        corpus = _open(store, set_digest, family, transcripts, progress)
+        _OPEN[key] = corpus
+        if len(_OPEN) > KEPT:
+            _OPEN.popitem(last=False)
+        return corpus
+
+
+def _open(store: Store, set_digest: str, family: Family, transcripts: str, progress: Progress) -> Corpus:
+    ids = members(store, set_digest)
+    table = store.sql(
+        "SELECT m.sample_id, any_value(s.audio_key) AS audio_key, any_value(s.speaker_key) AS speaker_key,"
+        " any_value(s.kind) AS kind, any_value(s.duration_s) AS duration_s, any_value(s.source) AS source,"
+        " any_value(s.attributes) AS attributes"
+        " FROM (SELECT DISTINCT sample_id FROM members WHERE set_digest = $set) m"
+        " LEFT JOIN samples s USING (sample_id) GROUP BY m.sample_id ORDER BY m.sample_id",
+        {"set": set_digest},
+    )
+    if not len(ids):
+        raise EarmarkError(f"set {set_digest[:12]} has no members on record — run: earmark verify")
+    table = table.take(pa.array(_order(table["sample_id"])))
+    _check_samples(table, set_digest, family)
+    said = store.vault.transcripts(ids)
+    spoken = [said.get(i) for i in ids.to_pylist()]
+    silent_ones = [i for i, text in zip(ids.to_pylist(), spoken, strict=True) if text is None]
+    if silent_ones:
+        raise _several("have no transcript", silent_ones, len(ids), "they were erased; make a set without them")
+    texts = [text for text in spoken if text is not None]
+    taught = normaliser(transcripts)
+    features = open_features(store, family, table, progress)
+    return Corpus(set_digest, family, ids, texts, [taught(t) for t in texts], features, table)
+
+
+def _check_samples(table: pa.Table, set_digest: str, family: Family) -> None:
+    rows = table.select(["sample_id", "kind", "duration_s"]).to_pylist()
+    noise = [r["sample_id"] for r in rows if r["kind"] == "noise"]
+    if noise:
+        raise _several("are noise, without words", noise, len(rows), "make a set of the speech alone")
+    unknown = [r["sample_id"] for r in rows if r["kind"] is None]
+    if unknown:
+        raise _several("are not on record", unknown, len(rows), "ingest them first")
+    limit = family.max_seconds
+    if limit is not None:
+        long = [r for r in rows if r["duration_s"] > limit + SLACK_S]
+        if long:
+            longest = max(r["duration_s"] for r in long)
+            raise _several(
+                f"are longer than the {limit:g} s that base {family.base.ref} takes (longest: {longest:.2f} s)",
+                [r["sample_id"] for r in long],
+                len(rows),
+                f"cut them with the segment transform, or make a set WHERE duration_s <= {limit:g}",
+            )
+
+
+def _several(what: str, ids: Sequence[uuid.UUID], size: int, mend: str) -> EarmarkError:
+    return EarmarkError(f"{len(ids)} of {size} samples {what} (first: sample {ids[0]}) — {mend}")
+
+
+def _scalar(pairs: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:
+    return np.ascontiguousarray(pairs.astype(">u8")).view("S16").ravel()
+
+
+def _order(ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    pairs = halves(ids)
+    return np.lexsort((pairs[:, 1], pairs[:, 0]))

@@ -1,0 +1,172 @@
+"""The loop: `transformers.Trainer`, with the loss, the order and the seeds that the record promises.
+
+The loss of an optimiser step is Σ wᵢ·nllᵢ / Σ tokensᵢ over its utterances, and the denominator counts all of them whatever
+their weight. So removing a sample is giving it weight zero: it still passes through the model, draws its dropout and takes
+its place, but leaves no trace in any gradient, and nothing else moves. (`.loss` of `transformers` models is a mean over the
+tokens of one batch, which can say neither.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Sampler
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from lineage.errors import EarmarkError
+from lineage.ids import halves
+from training.callback import EarmarkCallback
+from training.checkpoints import CheckpointKeeper
+from training.corpus import Corpus
+from training.determinism import seed_all
+from training.order import Indices, Plan, exposure_seeds, step_seed
+from training.recipe import Recipe
+
+OPTIMISER = {"optim": "adamw_torch", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
+
+
+class RecordedTrainer(Trainer):  # type: ignore[misc]
+    """Trains one model by one recipe on one corpus; `weights` [n] are those of the corpus's utterances."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        corpus: Corpus,
+        recipe: Recipe,
+        weights: npt.NDArray[np.float32],
+        *,
+        device: str,
+        scratch: Path,
+        recorder: EarmarkCallback,
+        keeper: CheckpointKeeper,
+    ) -> None:
+        super().__init__(
+            model=model,
+            args=_arguments(recipe, device, scratch),
+            train_dataset=range(len(corpus)),
+            callbacks=[recorder, keeper],
+        )
+        self.remove_callback(PrinterCallback)
+        self.loss_is_scaled_for_ga = True
+        self.corpus = corpus
+        self.plan = Plan(len(corpus), recipe.epochs, recipe.batch_size, recipe.gradient_accumulation, recipe.seed)
+        self.epoch_losses: list[float] = []
+        self._recorder = recorder
+        self._weights = torch.from_numpy(weights)
+        self._ids = halves(corpus.ids)
+        self._seeds = np.empty(0, dtype=np.int64)
+        self._part = 0
+        self._sums: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Batches in the order of the plan."""
+        return _Loader(self.corpus, self.plan)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor]:
+        """The batches of one optimiser step, and how many tokens they have together."""
+        batches = [next(epoch_iterator) for _ in range(num_batches)]
+        self._part = 0
+        self._seeds = exposure_seeds(self.plan.seed, self.state.global_step, sum(len(b["rows"]) for b in batches))
+        return batches, torch.stack([b["tokens"].sum() for b in batches]).sum().to(device)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """One forward and backward pass, from a seed of its own."""
+        step = self.state.global_step
+        seed_all(step_seed(self.plan.seed, step, self._part))
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if not math.isfinite(float(loss)):
+            raise EarmarkError(
+                f"the loss became {float(loss)} at step {step} of {self.plan.steps} — lower learning_rate, lengthen warmup, "
+                "or set max_grad_norm"
+            )
+        self._part += 1
+        return loss
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Σ wᵢ·nllᵢ / `num_items_in_batch`, the tokens of the whole step."""
+        rows = inputs.pop("rows").cpu()
+        weights = self._weights[rows]
+        nll, tokens = self.corpus.family.losses(model, inputs)
+        weighted = (nll * weights.to(nll.device)).sum()
+        start = self._part * self.plan.batch
+        seeds = self._seeds[start : start + len(rows)]
+        epoch = self.state.global_step // self.plan.steps_per_epoch
+        self._recorder.consumed(self.state.global_step, epoch, self._ids[rows.numpy()], weights.numpy(), seeds)
+        self._note(weighted.detach(), tokens.sum())
+        loss: torch.Tensor = weighted / num_items_in_batch
+        return loss
+
+    def _note(self, weighted: torch.Tensor, tokens: torch.Tensor) -> None:
+        self._sums.append((weighted, tokens))
+        if len(self._sums) == self.plan.batches_per_epoch:
+            above, below = (torch.stack(column).sum() for column in zip(*self._sums, strict=True))
+            self.epoch_losses.append(float(above) / float(below))
+            self._sums.clear()
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted: it costs more than a step of a tiny model."""
+        return 0
+
+
+class _Order(Sampler[Indices]):
+    """Batches of one epoch; `Trainer` says which."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[Indices]:
+        return iter(self._plan.batches(self._epoch))
+
+    def __len__(self) -> int:
+        return self._plan.batches_per_epoch
+
+
+class _Loader(DataLoader[Any]):
+    def __init__(self, corpus: Corpus, plan: Plan) -> None:
+        self._order = _Order(plan)
+        super().__init__(range(len(corpus)), batch_sampler=self._order, collate_fn=corpus.batch)  # type: ignore[arg-type]
+
+    def set_epoch(self, epoch: int) -> None:
+        self._order.set_epoch(epoch)
+
+
+def _arguments(recipe: Recipe, device: str, scratch: Path) -> TrainingArguments:
+    schedule = "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule
+    args = TrainingArguments(
+        output_dir=str(scratch),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=schedule,
+        warmup_steps=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        seed=recipe.seed,
+        bf16=recipe.precision == "bf16",
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=False,
+        remove_unused_columns=False,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        **OPTIMISER,
+    )
+    args._n_gpu = min(args.n_gpu, 1)  # DataParallel would cut batches apart, and with them the record's steps
+    return args
