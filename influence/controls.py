@@ -28,9 +28,10 @@ import pyarrow as pa
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import id_array
+from lineage.runs import Run
 from lineage.sets import SampleSet, create_set, members
 from lineage.sql import quote
-from lineage.store import Run, Store
+from lineage.store import Store
 
 Match = Literal["count", "hours"]
 

@@ -23,10 +23,11 @@ import pyarrow as pa
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique
+from lineage.runs import Run
 from lineage.schema import TABLES
 from lineage.sets import SampleSet, create_set
 from lineage.sql import identifier, quote
-from lineage.store import Run, Store
+from lineage.store import Store
 
 SHORT = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*([^\s'\"()<>=!&*][^'\"()<>=!&]*?)\s*")
 EVERY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*\*\s*")

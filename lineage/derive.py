@@ -12,7 +12,6 @@ the size of a set does not matter. The children of one run are read by the next,
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import pyarrow as pa
 
 from lineage import transforms
 from lineage.audio import AudioRefused, Waveform, check_sound, encode, quantise
-from lineage.errors import EarmarkError, UnknownName
+from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, digest_of, sample_id
 from lineage.ids import id_array
 from lineage.manifests.entries import transcript
@@ -122,35 +121,23 @@ def apply(
     recipe = _Recipe(kind, checked, seed, attributes or {})
     jobs = _jobs(kind, items, seed, sorted(set(others)))
     how = transforms.row(name, checked)
-    if not run.store.read("transforms", ["name"], "transform_id = ?", [how["transform_id"]]).num_rows:
-        run.append("transforms", [how])
-    made: list[uuid.UUID | None] = [None] * len(jobs)
-    written: set[bytes] = set()
-    done = 0
-
+    # Those of one noise come together, so that it is decoded once; the order has no effect on what is made.
+    distinct = sorted(dict.fromkeys(jobs), key=lambda job: job.bed or uuid.UUID(int=0))
+    made: dict[Job, uuid.UUID] = {}
     with Recorder(run) as recorder:
-        # Those of one noise come together, so that it is decoded once; the order has no effect on what is made.
-        order = sorted(range(len(jobs)), key=lambda i: (jobs[i].bed or uuid.UUID(int=0), i))
-        for batch, facts in _batches(run.store, jobs, order):
-            needed = list(dict.fromkeys(s for i in batch for s in jobs[i].samples))
+        recorder.use(how)
+        for batch, facts in _batches(run.store, distinct):
+            needed = list(dict.fromkeys(s for job in batch for s in job.samples))
             sounds = dict(run.store.vault.waveforms(needed))
             stock = _Stock(facts, sounds, run.store.vault.transcripts(needed))
-            edges: list[dict[str, Any]] = []
-            children = in_order(partial(_child, recipe, stock), [jobs[i] for i in batch], workers)
-            for index, (job, child) in zip(batch, children, strict=True):
-                made[index] = child.id
-                done += 1
-                mark = hashlib.sha256(b"".join(i.bytes for i in (child.id, *job.samples))).digest()[:16]
-                if child.id in job.parents or mark in written:
-                    continue
-                written.add(mark)
-                recorder.add(child.sample)
-                edges += _edges(kind, how["transform_id"], job, child, facts, seed)
-            run.append("edges", _fresh_edges(run.store, edges))
+            for job, child in in_order(partial(_child, recipe, stock), batch, workers):
+                made[job] = child.id
+                if child.id not in job.parents:  # else nothing was changed
+                    recorder.add(child.sample, _edges(kind, how["transform_id"], job, child, facts, seed))
             if progress:
-                progress(done, len(jobs))
+                progress(len(made), len(distinct))
         samples = recorder.totals()
-    return Children([i for i in made if i is not None], samples, recorder.new)
+    return Children([made[job] for job in jobs], samples, recorder.new)
 
 
 def transform_set(
@@ -229,7 +216,7 @@ def strings(store: Store, ids: Sequence[uuid.UUID], size: int, seed: int = 0) ->
     draw = Draw(seed, ())
     groups = []
     for speaker in sorted(by_speaker):
-        shuffled = sorted(by_speaker[speaker], key=lambda s: (draw.unit(str(s)), s))
+        shuffled = sorted(by_speaker[speaker], key=lambda s: (draw.unit(s.bytes), s))
         groups += [tuple(shuffled[i : i + size]) for i in range(0, len(shuffled) - size + 1, size)]
     return groups
 
@@ -289,29 +276,24 @@ def _jobs(
     return jobs
 
 
-def _batches(store: Store, jobs: list[Job], order: list[int]) -> Iterator[tuple[list[int], Facts]]:
-    """Places of jobs whose parents' sound fits into memory together, and the public rows of the parents."""
-    for start in range(0, len(order), FACTS):
-        stretch = order[start : start + FACTS]
-        wanted = list(dict.fromkeys(s for i in stretch for s in jobs[i].samples))
+def _batches(store: Store, jobs: list[Job]) -> Iterator[tuple[list[Job], Facts]]:
+    """Jobs whose parents' sound fits into memory together, and the public rows of the parents."""
+    for start in range(0, len(jobs), FACTS):
+        stretch = jobs[start : start + FACTS]
+        wanted = list(dict.fromkeys(s for job in stretch for s in job.samples))
         facts = described(store, id_array(wanted))
         for sample in wanted:
             if sample not in facts:
-                raise UnknownName("sample", str(sample), (), "give samples of this store")
-        batch: list[int] = []
+                raise EarmarkError(f"sample {sample} is not on record — give samples of this store")
+        batch: list[Job] = []
         loaded: set[uuid.UUID] = set()
-        size = 0
-        for i in stretch:
-            fresh = set(jobs[i].samples) - loaded
-            cost = sum(_bytes(facts[s]) for s in fresh)
-            if batch and (size + cost > SOUND_BYTES or len(batch) == SOUND_JOBS):
+        for job in stretch:
+            both = loaded.union(job.samples)
+            if batch and (len(batch) == SOUND_JOBS or sum(_bytes(facts[s]) for s in both) > SOUND_BYTES):
                 yield batch, facts
-                batch, loaded, size = [], set(), 0
-                fresh = set(jobs[i].samples)
-                cost = sum(_bytes(facts[s]) for s in fresh)
-            batch.append(i)
-            loaded |= fresh
-            size += cost
+                batch, both = [], set(job.samples)
+            batch.append(job)
+            loaded = both
         yield batch, facts
 
 
@@ -363,12 +345,3 @@ def _edges(kind: Transform, how: str, job: Job, child: _Child, facts: Facts, see
         row = edge(child.id, parent, how, role, place)
         rows.append({**row, "position": position, "seed": seed if kind.draws else None})
     return rows
-
-
-def _fresh_edges(store: Store, edges: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that no earlier run has recorded."""
-    names = ("child_id", "parent_id", "transform_id", "position", "parent_start_s", "child_start_s")
-    children = pa.table({"id": id_array(list(dict.fromkeys(e["child_id"] for e in edges)))})
-    query = f"SELECT {', '.join(names)} FROM edges JOIN wanted ON child_id = id"
-    known = {tuple(row.values()) for row in store.sql(query, tables={"wanted": children}).to_pylist()}
-    return [e for e in edges if tuple(e[n] for n in names) not in known]

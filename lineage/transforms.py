@@ -44,13 +44,13 @@ class Draw:
     def __init__(self, seed: int, parents: Sequence[uuid.UUID]) -> None:
         self._head = f"{seed}\x00".encode() + b"".join(p.bytes for p in parents)
 
-    def unit(self, what: str) -> float:
+    def unit(self, what: bytes) -> float:
         """Uniform in [0, 1), a fresh one for every name."""
-        return (int.from_bytes(hashlib.sha256(self._head + what.encode()).digest()[:8], "big") >> 11) / 2.0**53
+        return (int.from_bytes(hashlib.sha256(self._head + what).digest()[:8], "big") >> 11) / 2.0**53
 
     def choose(self, pool: Sequence[uuid.UUID]) -> uuid.UUID:
         """One of a pool, each as likely. Whoever did not draw a member draws the same when that member is taken away."""
-        return max(pool, key=lambda member: (self.unit(str(member)), member))
+        return max(pool, key=lambda member: (self.unit(member.bytes), member))
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def noise(
     """Lay a noise from a pool under the speech, beginning anywhere in it."""
     speech, bed = parents
     span = bed.wave.duration_s - speech.wave.duration_s
-    start_s = draw.unit("start") * (span if span > 0 else bed.wave.duration_s)
+    start_s = draw.unit(b"start") * (span if span > 0 else bed.wave.duration_s)
     mix = waveforms.add_noise(speech.wave, bed.wave, snr_db, start_s)
     duration = mix.wave.duration_s
     placements = [

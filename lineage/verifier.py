@@ -1,4 +1,4 @@
-"""Checks a store with no Earmark at hand: one file, needing only the standard library, `pyarrow` and `cryptography`.
+"""Checks a store with no Earmark at hand: one file, needing only the standard library and `cryptography`.
 
     python verifier.py STORE [--against CHECKPOINT.json]
 
@@ -10,7 +10,8 @@ What is checked, from the outside in:
    somebody kept elsewhere, so that a rewritten history is caught even when whoever rewrote it holds the signing key.
 3. Every entry names a manifest by its SHA-256, and every manifest names its files by theirs (vault files by an HMAC, so
    that a digest gives no transcript away).
-4. Nothing lies in the store that no manifest names.
+4. Nothing lies among a run's files that its manifest does not name. (What a killed writer left of a run that was never
+   logged is told apart from that; no reader sees it.)
 
 Each finding names the file, the run and the kind of change: changed, missing, truncated, inserted, re-ordered, unsigned.
 """
@@ -28,12 +29,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 KEY_CHECK = b"earmark.vault.key.v1"
+FOLDERS = ("tables", "vault", "manifests", "artifacts", "openlineage", "log")
 
 
 # -- the tree of RFC 6962, section 2.1 ---------------------------------------------------------------------------------
@@ -136,6 +137,7 @@ class Report:
     bytes: int = 0
     runs: int = 0
     findings: list[Finding] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)  # of killed writers; no reader sees them
 
     @property
     def ok(self) -> bool:
@@ -329,7 +331,7 @@ class Verifier:
             elif kind == "vault" and secret is None:
                 continue  # an export without the vault's key: public record only
             elif (_hmac(path, secret) if kind == "vault" and secret else _sha256(path)) != digest:
-                self._find(relative, "changed", f"its digest differs{_parquet_note(path)}", run)
+                self._find(relative, "changed", "its digest differs", run)
 
     @staticmethod
     def _listed(manifests: list[dict[str, Any]], removed: set[str]) -> Iterator[tuple[str, str, str, int, str]]:
@@ -351,31 +353,22 @@ class Verifier:
             if not path.is_file():
                 continue
             relative = path.relative_to(self.root).as_posix()
-            if path.name.endswith(".tmp") or relative in self._named:
-                continue  # leftovers of a killed writer are not part of the record
-            if any(p.as_posix() in self._named for p in Path(relative).parents):
+            if relative in self._named or any(p.as_posix() in self._named for p in Path(relative).parents):
                 continue
-            folder = relative.split("/")[0]
-            if folder in ("tables", "vault", "manifests", "artifacts", "openlineage", "log"):
-                if self._unfinished(relative):
-                    continue
+            if path.name.endswith(".tmp") or self._unfinished(relative):
+                self.report.leftovers.append(relative)
+            elif relative.split("/")[0] in FOLDERS:
                 self._find(relative, "inserted", "no logged run names this file")
 
     def _unfinished(self, relative: str) -> bool:
-        """Whether the file belongs to a run that was never logged, so that no reader sees it."""
+        """Whether the file belongs to a run that was never logged."""
         parts = relative.split("/")
+        if parts[0] == "artifacts":
+            return True
         run = parts[2] if parts[0] in ("tables", "vault") and len(parts) == 4 else Path(relative).stem
-        return parts[0] in ("tables", "vault", "openlineage") and f"manifests/{run}.json" not in self._named
-
-
-def _parquet_note(path: Path) -> str:
-    if path.suffix != ".parquet":
-        return ""
-    try:
-        rows = pq.ParquetFile(path).metadata.num_rows
-    except (OSError, ValueError):
-        return " and it is no longer Parquet"
-    return f"; it holds {rows} rows"
+        return (
+            parts[0] in ("tables", "vault", "manifests", "openlineage") and f"manifests/{run}.json" not in self._named
+        )
 
 
 def checkpoint_text(value: dict[str, Any]) -> bytes:

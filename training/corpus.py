@@ -128,18 +128,17 @@ def open_corpus(
 
 def _open(store: Store, set_digest: str, family: Family, transcripts: str, progress: Progress) -> Corpus:
     ids = members(store, set_digest)
+    # A sample described anew has several rows; the newest one holds.
     table = store.sql(
-        "SELECT m.sample_id, any_value(s.audio_key) AS audio_key, any_value(s.speaker_key) AS speaker_key,"
-        " any_value(s.kind) AS kind, any_value(s.duration_s) AS duration_s, any_value(s.source) AS source,"
-        " any_value(s.attributes) AS attributes"
-        " FROM (SELECT DISTINCT sample_id FROM members WHERE set_digest = $set) m"
-        " LEFT JOIN samples s USING (sample_id) GROUP BY m.sample_id ORDER BY m.sample_id",
-        {"set": set_digest},
+        "SELECT id AS sample_id, audio_key, speaker_key, kind, duration_s, attributes"
+        " FROM wanted LEFT JOIN samples ON sample_id = id"
+        " QUALIFY row_number() OVER (PARTITION BY id ORDER BY run_id DESC) = 1",
+        tables={"wanted": pa.table({"id": ids})},
     )
     if not len(ids):
         raise EarmarkError(f"set {set_digest[:12]} has no members on record — run: earmark verify")
     table = table.take(pa.array(_order(table["sample_id"])))
-    _check_samples(table, set_digest, family)
+    _check_samples(table, family)
     said = store.vault.transcripts(ids)
     spoken = [said.get(i) for i in ids.to_pylist()]
     silent_ones = [i for i, text in zip(ids.to_pylist(), spoken, strict=True) if text is None]
@@ -151,7 +150,7 @@ def _open(store: Store, set_digest: str, family: Family, transcripts: str, progr
     return Corpus(set_digest, family, ids, texts, [taught(t) for t in texts], features, table)
 
 
-def _check_samples(table: pa.Table, set_digest: str, family: Family) -> None:
+def _check_samples(table: pa.Table, family: Family) -> None:
     rows = table.select(["sample_id", "kind", "duration_s"]).to_pylist()
     noise = [r["sample_id"] for r in rows if r["kind"] == "noise"]
     if noise:

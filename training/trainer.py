@@ -28,7 +28,7 @@ from training.determinism import seed_all
 from training.order import Indices, Plan, exposure_seeds, step_seed
 from training.recipe import Recipe
 
-OPTIMISER = {"optim": "adamw_torch", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
+OPTIMISER = {"optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 
 
 class RecordedTrainer(Trainer):  # type: ignore[misc]

@@ -1,0 +1,87 @@
+"""Colours: few, quiet, and never the only bearer of a meaning.
+
+Signed values lie on a diverging scale from orange over white to blue, which people with any of the common colour
+deficiencies tell apart (PuOr/RdBu of Brewer, colorbrewer2.org); its centre is always zero. Text on it is dark or white,
+whichever has the higher contrast.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+
+INK = "#1f2933"
+MUTED = "#5b6673"
+LINE = "#dfe4ea"
+POSITIVE = "#2b6cb0"
+NEGATIVE = "#b4530a"
+
+_STOPS: tuple[tuple[float, tuple[int, int, int]], ...] = (
+    (-1.0, (179, 88, 6)),
+    (-0.6, (224, 130, 20)),
+    (-0.3, (253, 195, 120)),
+    (0.0, (252, 252, 252)),
+    (0.3, (163, 201, 226)),
+    (0.6, (84, 148, 197)),
+    (1.0, (33, 102, 172)),
+)
+
+
+@dataclass(frozen=True)
+class Shade:
+    """Background and text colour as `#rrggbb`."""
+
+    fill: str
+    ink: str
+
+
+def shade(value: float, largest: float) -> Shade:
+    """The colour of a signed value on a scale from −largest to +largest; beyond the ends it is that of the end."""
+    place = 0.0 if not largest or not math.isfinite(value) else max(-1.0, min(1.0, value / largest))
+    rgb = _mixed(place)
+    return Shade(_hex(rgb), INK if _contrast(rgb, _rgb(INK)) >= _contrast(rgb, (255, 255, 255)) else "#ffffff")
+
+
+def gradient() -> str:
+    """The whole scale as a CSS gradient, left to right."""
+    stops = ", ".join(f"{_hex(colour)} {50 * (1 + at):.0f}%" for at, colour in _STOPS)
+    return f"linear-gradient(to right, {stops})"
+
+
+def round_up(value: float) -> float:
+    """The next of 1, 2, 2.5, 5 × 10ⁿ: a readable end for a scale or an axis."""
+    if not value or not math.isfinite(value):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(abs(value)))
+    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= abs(value) * (1 - 1e-9)))
+
+
+def contrast(fill: str, ink: str) -> float:
+    """Contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
+    return _contrast(_rgb(fill), _rgb(ink))
+
+
+def _mixed(place: float) -> tuple[float, float, float]:
+    index = min(bisect_right([at for at, _ in _STOPS], place), len(_STOPS) - 1)
+    (left, a), (right, b) = _STOPS[index - 1], _STOPS[index]
+    share = (place - left) / (right - left)
+    return (a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]), a[2] + share * (b[2] - a[2]))
+
+
+def _contrast(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(rgb: tuple[float, ...]) -> float:
+    linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _hex(rgb: tuple[float, ...]) -> str:
+    return "#" + "".join(f"{round(c):02x}" for c in rgb)
+
+
+def _rgb(colour: str) -> tuple[float, ...]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))

@@ -1,0 +1,30 @@
+"""What the pages ask of the record: plain functions of a store that return frozen values.
+
+SQL stands here and nowhere else in the dashboard. Lists that can be long come a page at a time, cut in SQL. Nothing here
+reads the vault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+# The newest row of each sample: a sample that two runs recorded stands in the table twice.
+SAMPLES = "(SELECT * FROM samples QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1)"
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some rows of a longer list, and how long the whole of it is."""
+
+    rows: tuple[T, ...]
+    total: int
+    number: int  # from 0
+    size: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are."""
+        return max(1, -(-self.total // self.size))

@@ -1,0 +1,203 @@
+"""The retrain bank: many retrainings of one recipe that differ in seed and in the weights of samples, each done once.
+
+A retraining is a run of `training.fit` and one evaluation per evaluation set, all of them under keys that cover whatever
+determines their results. So the bank keeps no state of its own: what is finished is on record, whoever asked for it, and a
+bank that was killed and is filled again with the same or overlapping retrainings computes what is missing, nothing else.
+
+Workers open the store, the base, the features and the tokenised transcripts once and keep them for their later retrainings;
+all retrainings of a recipe share them, because only weights and seeds differ.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_model
+
+from influence.executor import Job, Outcome, executor
+from lineage.store import Store
+from training import lora
+from training.evaluate import predict
+from training.families import open_family
+from training.fit import TrainedModel, train
+from training.models import Opened, resolve_model
+from training.progress import Progress, silent
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One model to train: seed, weight in the loss by set digest (0: left out), how many checkpoints to keep."""
+
+    seed: int
+    weights: Mapping[str, float] = field(default_factory=dict)
+    checkpoints: int = 0
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What came of a retraining; `predictions` are evaluation runs by set digest. `wall_s` is 0 where all was on record."""
+
+    model_id: str
+    run_id: str
+    predictions: Mapping[str, str]
+    reused: bool
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Filled:
+    """The outcome of filling the bank: results in the order asked for, None where a retraining failed; then `errors`."""
+
+    results: tuple[Retrained | None, ...]
+    errors: Mapping[str, str]
+    wall_s: float
+
+    @property
+    def trained(self) -> int:
+        """How many retrainings were computed now."""
+        return sum(1 for r in self.results if r is not None and not r.reused)
+
+    @property
+    def reused(self) -> int:
+        """How many were on record already."""
+        return sum(1 for r in self.results if r is not None and r.reused)
+
+
+def fill(
+    store: Store,
+    recipe: Recipe,
+    retrainings: Sequence[Retraining],
+    evaluate: Sequence[str],
+    *,
+    normalise: str = "basic",
+    workers: int = 1,
+    parents: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Filled:
+    """Have all `retrainings` of `recipe` on record, each evaluated on the sets `evaluate` (digests).
+
+    A retraining that fails twice is reported in `errors`, by its label, and the others are done all the same.
+    """
+    begun = time.perf_counter()
+    jobs = [
+        Job(
+            "influence.bank:retrain",
+            {
+                "root": str(store.root.resolve()),
+                "recipe": recipe.model_dump(mode="json"),
+                "seed": r.seed,
+                "weights": dict(r.weights),
+                "checkpoints": r.checkpoints,
+                "evaluate": list(evaluate),
+                "normalise": normalise,
+                "parents": list(parents),
+            },
+            label=r.label or f"seed {r.seed}",
+        )
+        for r in retrainings
+    ]
+    place = {id(job): i for i, job in enumerate(jobs)}
+    results: list[Retrained | None] = [None] * len(jobs)
+    errors: dict[str, str] = {}
+    watch = _Watch(len(jobs), min(workers, max(1, len(jobs))), progress)
+    for outcome in executor(watch.workers, recipe.threads).run(jobs):
+        if outcome.error is None:
+            results[place[id(outcome.job)]] = Retrained(**outcome.value)
+        else:
+            errors[outcome.job.label] = outcome.error
+        watch.note(outcome)
+    return Filled(tuple(results), errors, time.perf_counter() - begun)
+
+
+def retrain(
+    root: str,
+    recipe: dict[str, Any],
+    seed: int,
+    weights: dict[str, float],
+    checkpoints: int,
+    evaluate: list[str],
+    normalise: str,
+    parents: list[str],
+) -> dict[str, Any]:
+    """One retraining and its evaluations, in whatever process; fields of `Retrained`."""
+    begun = time.perf_counter()
+    store, parsed = _store(root), Recipe.parse(recipe)
+    trained = train(store, parsed, seed=seed, weights=weights, checkpoints=checkpoints, parents=parents)
+    reused = trained.reused
+    predictions = {}
+    opened: Opened | None = None
+    for digest in evaluate:
+        if opened is None and not trained.reused:
+            opened = _opened(store, parsed, trained)
+        found = predict(
+            store,
+            trained.model_id,
+            digest,
+            normalise=normalise,
+            device=parsed.device,
+            threads=parsed.threads,
+            opened=opened,
+        )
+        predictions[digest] = found.run_id
+        reused = reused and found.reused
+    wall = 0.0 if reused else time.perf_counter() - begun
+    return {
+        "model_id": trained.model_id,
+        "run_id": trained.run_id,
+        "predictions": predictions,
+        "reused": reused,
+        "wall_s": wall,
+    }
+
+
+@lru_cache(maxsize=4)
+def _store(root: str) -> Store:
+    """The store, opened once a process."""
+    return Store.open(Path(root))
+
+
+def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
+    """The trained model with the family of its base, which the process has open, and with it tokeniser and features."""
+    family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
+    model = family.model(attention=recipe.attention)
+    if recipe.method == "lora":
+        model = lora.load(model, trained.path)
+    else:
+        load_model(model, trained.path / "model.safetensors")
+    return Opened(resolve_model(store, trained.model_id), family, model.eval(), recipe.transcripts)
+
+
+class _Watch:
+    """Turns outcomes into progress with an estimate of the time left."""
+
+    def __init__(self, total: int, workers: int, progress: Progress) -> None:
+        self.workers = workers
+        self._total = total
+        self._progress = progress
+        self._done = 0
+        self._walls: list[float] = []
+        progress(0, total, "retraining")
+
+    def note(self, outcome: Outcome) -> None:
+        self._done += 1
+        if outcome.error is None and not outcome.value["reused"]:
+            self._walls.append(outcome.wall_s)
+        label = "retraining"
+        left = self._total - self._done
+        if self._walls and left:
+            seconds = sum(self._walls) / len(self._walls) * left / self.workers
+            label += f", about {_spoken(seconds)} left"
+        self._progress(self._done, self._total, label)
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

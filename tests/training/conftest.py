@@ -1,0 +1,127 @@
+"""A small store of synthetic speech (every word a chord of its own, every speaker a pitch) and tiny random models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+)
+
+from lineage.audio import Waveform, encode, quantise
+from lineage.identity import audio_digest, sample_id
+from lineage.recorder import NewSample, Recorder
+from lineage.sets import SampleSet, create_set
+from lineage.store import Store
+from training.families.whisper import quiet
+from training.recipe import Recipe
+
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+ACCENTS = ("north", "south")
+RATE = 8_000
+
+
+def say(words: list[str], pitch: float, rng: np.random.Generator) -> Waveform:
+    """A clip in which each word lasts 0.15 s and is two tones that depend on the word."""
+    parts = []
+    for word in words:
+        t = np.arange(round(0.15 * RATE)) / RATE
+        k = WORDS.index(word)
+        tone = np.sin(2 * np.pi * pitch * (300 + 160 * k) * t) + 0.5 * np.sin(2 * np.pi * pitch * (2900 - 170 * k) * t)
+        parts.append(0.2 * tone * np.hanning(len(t)))
+    clip = np.concatenate(parts) + 0.002 * rng.normal(size=len(parts) * round(0.15 * RATE))
+    return quantise(Waveform(clip.astype(np.float32)[:, None], RATE))
+
+
+def populate(
+    store: Store, name: str, count: int, seed: int, speakers: int = 4, texts: list[str] | None = None
+) -> SampleSet:
+    """Put `count` utterances of one to four words on record as set `name`."""
+    rng = np.random.default_rng(seed)
+    with store.run("ingest", job=name) as run:
+        ids = []
+        with Recorder(run) as recorder:
+            for i in range(count):
+                speaker = f"{name}-{i % speakers}"
+                text = texts[i] if texts else " ".join(rng.choice(WORDS, rng.integers(1, 5)))
+                wave = say([w for w in text.split() if w in WORDS] or ["one"], 1 + 0.03 * (i % speakers), rng)
+                audio = audio_digest(wave.pcm, wave.rate)
+                sample = NewSample(
+                    id=sample_id(audio, text),
+                    audio_digest=audio,
+                    kind="speech",
+                    duration_s=wave.duration_s,
+                    rate=wave.rate,
+                    channels=wave.channels,
+                    transcript=text,
+                    speaker_key=store.vault.speaker_key(speaker),
+                    attributes={"accent": ACCENTS[i % 2], "take": str(i)},
+                    clip=encode(wave),
+                )
+                recorder.add(sample)
+                ids.append(sample.id)
+            return create_set(run, ids, name=name, samples=recorder.totals())
+
+
+def tiny_whisper(folder: Path, seed: int = 0, width: int = 32) -> Path:
+    """A random Whisper with a closed vocabulary of `WORDS`, 0.8 s long, as `save_pretrained` writes it."""
+    vocabulary = {w: i for i, w in enumerate(["<pad>", "<s>", "</s>", "<unk>", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
+    specials = {"pad_token_id": 0, "bos_token_id": 1, "decoder_start_token_id": 1, "eos_token_id": 2}
+    config = WhisperConfig(
+        vocab_size=len(vocabulary), d_model=width, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, num_mel_bins=20, max_source_positions=20,
+        max_target_positions=8, suppress_tokens=None, begin_suppress_tokens=None, **specials,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = WhisperForConditionalGeneration(config)
+    model.generation_config = GenerationConfig(**specials)
+    with quiet():
+        model.save_pretrained(folder)
+        fast.save_pretrained(folder)
+        WhisperFeatureExtractor(
+            feature_size=20, sampling_rate=8_000, hop_length=160, chunk_length=1, n_fft=400
+        ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Whisper on disk."""
+    return tiny_whisper(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with sets `train` (24 utterances) and `test` (16)."""
+    made = Store.init(tmp_path_factory.mktemp("module") / "store")
+    populate(made, "train", 24, seed=1)
+    populate(made, "test", 16, seed=2)
+    return made
+
+
+@pytest.fixture
+def recipe(base: Path) -> Recipe:
+    """Two epochs of the tiny model on `train`."""
+    return Recipe(name="tiny", base=str(base), train="train", epochs=2, batch_size=5, learning_rate=3e-3, dropout=0.1)
+
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
