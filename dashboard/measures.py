@@ -1,9 +1,10 @@
 """Figures that cannot be shown without their uncertainty.
 
 Two laws of this dashboard live here rather than in the care of whoever writes a page: **an effect is never shown without its
-interval, an influence never without its fidelity.** A `Rate` or `Change` cannot be made without both ends of its interval,
-a `Prediction` not without a measured `Fidelity`, and only these know how to turn themselves into text. Where an interval
-or a fidelity is missing there is nothing to show, and `None` with the reason takes its place.
+interval, an influence never without its fidelity.** A `Change` cannot be made without both ends of its interval, a
+`Prediction` not without a measured `Fidelity`, and only these know how to turn themselves into text. Where an interval or a
+fidelity is missing there is nothing to show, and `None` with the reason takes its place. An error rate (`Rate`) of a single
+speaker has no interval either; it is what was counted, so it is shown and says that it has none.
 """
 
 from __future__ import annotations
@@ -53,15 +54,27 @@ def ends(low: float | None, high: float | None, level: float | None) -> Ends | N
 
 @dataclass(frozen=True)
 class Rate:
-    """A word error rate (errors per reference word) or a loss (nats per word), with its interval."""
+    """A word error rate (errors per reference word) or a loss (nats per word), with its interval if it has one."""
 
     metric: str
     value: float
-    ends: Ends
+    ends: Ends | None
+
+    @property
+    def number(self) -> str:
+        """23.4 %."""
+        return self._one(self.value)
+
+    @property
+    def interval(self) -> str:
+        """19.0 to 28.1, or why there is none."""
+        if self.ends is None:
+            return "no interval: one speaker"
+        return f"{self._bare(self.ends.low)} to {self._bare(self.ends.high)}"
 
     def short(self) -> str:
         """23.4 % (19.0 to 28.1)."""
-        return f"{self._one(self.value)} ({self._bare(self.ends.low)} to {self._bare(self.ends.high)})"
+        return f"{self.number} ({self.interval})"
 
     def _one(self, value: float) -> str:
         return formats.percent(value) if self.metric == "wer" else formats.number(value, 3)

@@ -65,7 +65,9 @@ class Removal:
         return f"random-{self.count}-{self.draw}"
 
 
-def removal(population: SampleSet, count: int, duration_s: float, draw: int, *, match: Match, salt: str = "") -> Removal:
+def removal(
+    population: SampleSet, count: int, duration_s: float, draw: int, *, match: Match, salt: str = ""
+) -> Removal:
     """The random removal that is draw number `draw` for a slice of `count` samples and `duration_s` seconds.
 
     Raises:

@@ -78,7 +78,9 @@ def executor(workers: int, threads: int = 1) -> Executor:
         EarmarkError: a number of workers that makes no sense.
     """
     if not 1 <= workers <= 1024:
-        raise EarmarkError(f"{workers} workers — give a number from 1 to {os.cpu_count() or 1}, the cores of this machine")
+        raise EarmarkError(
+            f"{workers} workers — give a number from 1 to {os.cpu_count() or 1}, the cores of this machine"
+        )
     return InProcess() if workers == 1 else Processes(workers, threads)
 
 
@@ -154,8 +156,12 @@ class Processes:
 
     def _assign(self, waiting: deque[_Task]) -> None:
         """Give every idle worker a job, hiring as long as there are more jobs than workers."""
-        while waiting and any(w.task is None for w in self._team) or (waiting and len(self._team) < self.workers):
-            worker = next((w for w in self._team if w.task is None), None) or self._hire()
+        while waiting:
+            worker = next((w for w in self._team if w.task is None), None)
+            if worker is None:
+                if len(self._team) >= self.workers:
+                    return
+                worker = self._hire()
             task = self._choose(worker, waiting)
             worker.task, worker.affinity, task.begun = task, task.job.affinity, time.perf_counter()
             task.attempts += 1
@@ -196,7 +202,7 @@ class Processes:
 
     def _hire(self) -> _Worker:
         ours, theirs = socket.socketpair()
-        complaints = tempfile.TemporaryFile()
+        complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the worker is buried or dismissed
         threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         process = subprocess.Popen(
             [sys.executable, "-m", "influence.worker", str(theirs.fileno())],

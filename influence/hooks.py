@@ -88,7 +88,9 @@ class Tap:
             self._handles.append(module.register_forward_hook(self._heard, with_kwargs=True))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -112,7 +114,9 @@ class Tap:
                 part = layer.dot(parameter, targets[name])
                 scores = part if scores is None else scores + part
         if scores is None:
-            raise EarmarkError("none of the targets' parameters is trainable in this model — check that they belong together")
+            raise EarmarkError(
+                "none of the targets' parameters is trainable in this model — check that they belong together"
+            )
         return scores
 
     def gradients(self, nll: Tensor) -> Gradient:
@@ -129,10 +133,10 @@ class Tap:
             EarmarkError: it is not: the model uses its parameters in a way that hooks cannot see.
         """
         names = [n for n in self.parameters if n in targets]
-        whole = torch.autograd.grad(nll.sum(), [self.parameters[n] for n in names], retain_graph=True, allow_unused=True)
-        expected = sum(
-            targets[n].flatten(1) @ g.flatten() for n, g in zip(names, whole, strict=True) if g is not None
+        whole = torch.autograd.grad(
+            nll.sum(), [self.parameters[n] for n in names], retain_graph=True, allow_unused=True
         )
+        expected = sum(targets[n].flatten(1) @ g.flatten() for n, g in zip(names, whole, strict=True) if g is not None)
         scores = self.dot(nll, targets)
         total = scores.sum(dim=0)
         wrong = (total - expected).abs() > tolerance * scores.abs().sum(dim=0).clamp_min(1e-12)
@@ -178,7 +182,8 @@ class Tap:
         weight = module.weight
         numbers = torch.arange(len(weight), dtype=torch.float64, device=weight.device).unsqueeze(1)  # type: ignore[arg-type]
         with self._deaf(), torch.no_grad():
-            return functional_call(module, {"weight": numbers}, args, kwargs).squeeze(-1).long()
+            rows: Tensor = functional_call(module, {"weight": numbers}, args, kwargs)
+        return rows.squeeze(-1).long()
 
     @contextmanager
     def _deaf(self) -> Iterator[None]:

@@ -66,9 +66,7 @@ def _outer_dot(g: Tensor, a: Tensor, targets: Tensor) -> Tensor:
         return torch.stack([((a @ row.T) * g).sum(dim=(1, 2)) for row in v], dim=1)
     flat = v.flatten(1).T
     rows = max(1, FORMED_AT_ONCE // flat.shape[0])
-    parts = [
-        torch.bmm(g[s : s + rows].transpose(1, 2), a[s : s + rows]).flatten(1) @ flat for s in range(0, b, rows)
-    ]
+    parts = [torch.bmm(g[s : s + rows].transpose(1, 2), a[s : s + rows]).flatten(1) @ flat for s in range(0, b, rows)]
     return torch.cat(parts)
 
 
@@ -174,5 +172,3 @@ def kind_of(module: nn.Module) -> type[Layer] | None:  # type: ignore[type-arg]
         if isinstance(module, parent) and (parent is nn.Embedding or type(module).forward is parent.forward):
             return kind
     return None
-
-

@@ -103,4 +103,5 @@ def panel(outcomes: Sequence[Sequence[Outcome]], parts: Blocks, metric: str) -> 
             by_sample = outcome.of(metric)
             amounts = np.array([by_sample[s] for s in parts.samples], dtype=np.float64)
             values[j, k] = np.bincount(parts.block, weights=amounts, minlength=count)
-    return Panel(values, np.bincount(parts.block, weights=parts.words, minlength=count), STEP[metric])
+    words = np.bincount(parts.block, weights=parts.words, minlength=count).astype(np.float64)
+    return Panel(values, words, STEP[metric])

@@ -46,6 +46,10 @@ REFUSED = {
 SHOWN_VALUES = 12
 
 
+class EmptySlice(EarmarkError):
+    """A slice without a sample in its population; the message says which values there are."""
+
+
 @dataclass(frozen=True)
 class Slice:
     """A named predicate, not yet cut out of anything; `origin` says where it came from."""
@@ -118,20 +122,18 @@ def select(store: Store, wanted: Slice, population: str) -> pa.Array:
     """Ids of the members of a slice of the population (a set digest), sorted, as an Arrow array of `pa.uuid()`.
 
     Raises:
-        EarmarkError: the predicate is not one expression, does not fit the columns, or no sample meets it.
+        EarmarkError: the predicate is not one expression, or does not fit the columns.
+        EmptySlice: no sample meets it.
     """
     columns = _check(store, wanted)
-    query = (
-        f"SELECT DISTINCT sample_id FROM samples WHERE sample_id IN "
-        f"(SELECT sample_id FROM members WHERE set_digest = {quote(population)}) AND (\n{wanted.predicate}\n)"
-    )
+    query = f"SELECT sample_id FROM ({_newest(population)}) AS samples WHERE (\n{wanted.predicate}\n)"
     try:
         rows = store.sql(query)
     except duckdb.Error as error:
         problem = str(error).splitlines()[0]
         raise EarmarkError(f"slice '{wanted.name}': {problem} — correct the condition: {wanted.predicate}") from error
     if not rows.num_rows:
-        raise EarmarkError(f"no sample of the set is in slice '{wanted.name}' — {_occurring(store, columns, population)}")
+        raise EmptySlice(f"no sample of the set is in slice '{wanted.name}' — {_occurring(store, columns, population)}")
     return id_array(sort_unique(halves(rows["sample_id"])))
 
 
@@ -188,7 +190,7 @@ def _parse(wanted: Slice) -> Mapping[str, Any]:
     query = f"SELECT sample_id FROM samples WHERE {wanted.predicate}\n"
     with duckdb.connect() as connection:
         row = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
-    parsed = json.loads(row[0]) if row else {"error": True}
+    parsed: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     mend = "write one condition on one sample, such as accent = 'scot' AND duration_s > 4"
     if parsed["error"]:
         problem = parsed.get("error_message", "it cannot be parsed")
@@ -225,13 +227,22 @@ def _inconstant(store: Store) -> set[str]:
     return set(rows["name"].to_pylist())
 
 
+def _newest(population: str) -> str:
+    """The members of a population; of a sample that was described anew, the newest description holds."""
+    return (
+        "SELECT * FROM samples WHERE sample_id IN "
+        f"(SELECT sample_id FROM members WHERE set_digest = {quote(population)}) "
+        "QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
+    )
+
+
 def _values(store: Store, attribute: str, population: str) -> list[str]:
     known = [*TABLES["samples"].names, *store.attributes()]
     if attribute not in known:
         raise UnknownName("column", attribute, [k for k in known if k not in ("attributes", "run_id")])
     rows = store.sql(
-        f"SELECT DISTINCT {identifier(attribute)}::VARCHAR AS value FROM samples WHERE value IS NOT NULL AND "
-        f"sample_id IN (SELECT sample_id FROM members WHERE set_digest = {quote(population)}) ORDER BY value"
+        f"SELECT DISTINCT {identifier(attribute)}::VARCHAR AS value FROM ({_newest(population)}) "
+        "WHERE value IS NOT NULL ORDER BY value"
     )
     return [str(v) for v in rows["value"].to_pylist()]
 
@@ -242,7 +253,9 @@ def _occurring(store: Store, columns: Sequence[str], population: str) -> str:
     for column in columns:
         values = _values(store, column, population)
         more = f" and {len(values) - SHOWN_VALUES} more" if len(values) > SHOWN_VALUES else ""
-        said.append(f"{column} is one of {', '.join(values[:SHOWN_VALUES])}{more}" if values else f"{column} is never set")
+        said.append(
+            f"{column} is one of {', '.join(values[:SHOWN_VALUES])}{more}" if values else f"{column} is never set"
+        )
     return "there, " + "; ".join(said) if said else "the condition never holds"
 
 

@@ -12,7 +12,7 @@ Families, each corrected by itself and fixed before anything is seen: for each m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -133,12 +133,10 @@ def effects(
     """
     rows: list[Effect] = []
     seeds = len(outcomes[0])
-    parts = [_blocks(t, declaration.generalise) for t in tested]
     for metric in METRICS:
+        scored = set(outcomes[0][0].of(metric))
         measured = [
-            cell
-            for target, part in zip(tested, parts, strict=True)
-            for cell in _measure(outcomes, slices, target, part, metric, declaration)
+            cell for target in tested for cell in _measure(outcomes, slices, _only(target, scored), metric, declaration)
         ]
         judged: dict[int, Verdict] = {}
         for own in (True, False):
@@ -147,6 +145,11 @@ def effects(
             judged.update(zip(family, verdicts, strict=True))
         rows += [_row(audit, m, metric, judged[i], seeds, declaration) for i, m in enumerate(measured)]
     return rows
+
+
+def _only(target: Tested, scored: set[UUID]) -> Tested:
+    """The part of an evaluation slice that has a value: a transcript that the model cannot spell has no loss."""
+    return replace(target, words={s: w for s, w in target.words.items() if s in scored})
 
 
 def _blocks(target: Tested, generalise: Generalise) -> Blocks:
@@ -171,10 +174,12 @@ def _measure(
     outcomes: Sequence[Sequence[Outcome]],
     slices: Sequence[LeftOut],
     target: Tested,
-    parts: Blocks,
     metric: str,
     declaration: Declaration,
 ) -> list[_Measured]:
+    parts = _blocks(target, declaration.generalise)
+    if not parts.words.sum():
+        return []
     margin = declaration.margins.get(metric, MARGINS[metric])
     obstacle, caution = _obstacle(target, parts, len(outcomes[0]), declaration), ""
     if declaration.generalise == "utterances":

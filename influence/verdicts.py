@@ -81,7 +81,9 @@ def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[V
         for c, p in zip(family, adjusted, strict=True)
     ]
     still_open = [i for i, (c, d) in enumerate(zip(family, decided, strict=True)) if not c.obstacle and not d]
-    within = dict(zip(still_open, holm([_question(family[i]).p_within(family[i].margin) for i in still_open]), strict=True))
+    within = dict(
+        zip(still_open, holm([_question(family[i]).p_within(family[i].margin) for i in still_open]), strict=True)
+    )
     verdicts = []
     for i, cell in enumerate(family):
         detectable = cell.tested.detectable(alpha / len(family), power)

@@ -287,13 +287,18 @@ def _batches(store: Store, jobs: list[Job]) -> Iterator[tuple[list[Job], Facts]]
                 raise EarmarkError(f"sample {sample} is not on record — give samples of this store")
         batch: list[Job] = []
         loaded: set[uuid.UUID] = set()
+        size = 0
         for job in stretch:
-            both = loaded.union(job.samples)
-            if batch and (len(batch) == SOUND_JOBS or sum(_bytes(facts[s]) for s in both) > SOUND_BYTES):
+            fresh = set(job.samples) - loaded
+            more = sum(_bytes(facts[s]) for s in fresh)
+            if batch and (len(batch) == SOUND_JOBS or size + more > SOUND_BYTES):
                 yield batch, facts
-                batch, both = [], set(job.samples)
+                batch, loaded, size = [], set(), 0
+                fresh = set(job.samples)
+                more = sum(_bytes(facts[s]) for s in fresh)
             batch.append(job)
-            loaded = both
+            loaded |= fresh
+            size += more
         yield batch, facts
 
 

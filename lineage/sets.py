@@ -72,26 +72,17 @@ def create_set(
 
 
 def _totals(store: Store, ids: pa.Array, fresh: pa.Table | None) -> tuple[float | None, int | None]:
-    known = store.read("samples", ["sample_id", "duration_s", "words"])
-    rows = known if fresh is None else pa.concat_tables([known, fresh.select(known.column_names).cast(known.schema)])
-    if not rows.num_rows:
-        return None, None
-    order = halves(rows["sample_id"])
-    wanted = halves(ids)
-    position = _positions(order, wanted)
-    durations = rows["duration_s"].to_numpy()[position]
-    words = rows["words"].fill_null(0).to_numpy()[position]
-    return float(durations.sum()), int(words.sum())
-
-
-def _positions(haystack: Halves, needles: Halves) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    order = np.lexsort((haystack[:, 1], haystack[:, 0]))
-    view = np.ascontiguousarray(haystack[order].astype(">u8")).view("S16").ravel()
-    found = np.searchsorted(view, np.ascontiguousarray(needles.astype(">u8")).view("S16").ravel())
-    inside = found < len(view)
-    hit = np.zeros(len(needles), dtype=bool)
-    hit[inside] = (haystack[order[found[inside]]] == needles[inside]).all(axis=1)
-    return order[found[hit]]
+    tables = {"wanted": pa.table({"id": ids})}
+    body = "SELECT sample_id, duration_s, words FROM samples"
+    if fresh is not None and fresh.num_rows:
+        tables["fresh"] = fresh
+        body += " UNION ALL SELECT sample_id, duration_s, words FROM fresh"
+    row = store.sql(
+        f"SELECT sum(duration_s) AS duration_s, sum(words)::BIGINT AS words FROM (SELECT any_value(duration_s) AS duration_s, "
+        f"any_value(words) AS words FROM ({body}) WHERE sample_id IN (SELECT id FROM wanted) GROUP BY sample_id)",
+        tables=tables,
+    ).to_pylist()[0]
+    return row["duration_s"], row["words"]
 
 
 def sample_sets(store: Store) -> list[SampleSet]:

@@ -91,19 +91,20 @@ def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     record = resolve_model(store, ref)
     opens = store.resolve_run(record.run_id).config["opens"]
     folder = store.artifact(record.artifact)
-    if opens["method"] == "lora":
-        family = open_family(
-            opens["family"], _base(store, opens["base"]), language=opens["language"], task=opens["task"]
-        )
-        model: torch.nn.Module = lora.load(family.model(attention=attention), folder)
+    whole = opens["method"] == "full"
+    # Opened on its base, not on its own files, so that models of one base share tokeniser, features and corpora.
+    base = _base(store, opens["base"], Base(f"model {record.name}", folder) if whole else None)
+    family = open_family(opens["family"], base, language=opens["language"], task=opens["task"])
+    model: torch.nn.Module
+    if whole:
+        model = family.model(folder, attention=attention)
     else:
-        trained = Base(f"model {record.name}", folder)
-        family = open_family(opens["family"], trained, language=opens["language"], task=opens["task"])
-        model = family.model(attention=attention)
+        model = lora.load(family.model(attention=attention), folder)
     return Opened(record, family, model, opens["transcripts"])
 
 
-def _base(store: Store, noted: dict[str, Any]) -> Base:
+def _base(store: Store, noted: dict[str, Any], stand_in: Base | None) -> Base:
+    """The base as it was; else the store's copy of it; else `stand_in`."""
     try:
         base = find_base(noted["ref"])
         if base.digest == noted["digest"]:
@@ -113,6 +114,8 @@ def _base(store: Store, noted: dict[str, Any]) -> Base:
         problem = "is gone"
     if noted["artifact"] is not None:
         return Base(noted["ref"], store.artifact(noted["artifact"]))
+    if stand_in is not None:
+        return stand_in
     raise EarmarkError(
         f"base {noted['ref']} {problem} and was too large to keep — restore the one with digest {noted['digest']}"
     )

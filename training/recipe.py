@@ -17,6 +17,7 @@ Laws: `Recipe.parse(recipe.model_dump()) == recipe`; equal recipes have equal di
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -85,13 +86,23 @@ class Recipe(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_lora(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("method") == "lora" and data.get("lora") is None:
-            return {**data, "lora": {}}
-        return data
+    def _fill(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        for name, value in data.items():
+            if isinstance(value, bool):  # YAML reads yes, no, on and off so, and pydantic takes them for 1 and 0
+                raise ValueError(f"field '{name}' is read as {value}; put quotes around text, or give a number")
+        filled = dict(data)
+        if filled.get("method") == "lora" and filled.get("lora") is None:
+            filled["lora"] = {}
+        if isinstance(filled.get("evaluate"), str):
+            filled["evaluate"] = [filled["evaluate"]]
+        return filled
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        if not self.name.isprintable():
+            raise ValueError("'name' has control characters; give it a plain name")
         if self.method == "full" and self.lora is not None:
             raise ValueError("'lora' is given but 'method' is full; write method: lora, or drop lora")
         if self.precision == "bf16" and self.device == "cpu":
@@ -127,7 +138,7 @@ class Recipe(BaseModel):
         """
         path = Path(path)
         try:
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+            fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         except FileNotFoundError:
             raise EarmarkError(f"there is no recipe at {path} — give the path of a YAML file") from None
         except UnicodeDecodeError as error:
@@ -158,9 +169,33 @@ class Recipe(BaseModel):
             raise EarmarkError(f"{where}: {_explain(error)}") from error
 
 
+class _GivenTwice(yaml.constructor.ConstructorError):
+    """A field that stands twice in a recipe."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a field may stand only once."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping; a field given twice is an error at the place of the second."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _GivenTwice(None, None, f"'{key.value}' is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
+
+
 def _yaml_problem(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    if isinstance(error, _GivenTwice):
+        return f"{place}{error.problem} — keep one of them"
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"{place}not YAML ({problem}) — correct it there; a recipe is a list of 'field: value' lines"
 
@@ -182,12 +217,16 @@ def _problem(kind: str, place: tuple[int | str, ...], message: str, given: Any) 
         hint = f"did you mean '{close[0]}'?" if close else f"fields are {', '.join(known)}"
         return f"unknown field '{name}' — {hint}"
     if kind == "missing":
-        return f"field '{name}' is missing — add it: {Recipe.model_fields[name].description}"
+        return f"field '{name}' is missing — add it: {_meaning(Recipe, name)}"
     message = message.removeprefix("Value error, ")
     if not place:
         return message
     message = message[0].lower() + message[1:]
-    shown = repr(given) if len(repr(given)) < 60 else repr(given)[:57] + "…"
-    field = Recipe.model_fields.get(str(place[0])) if place[0] != "lora" else Lora.model_fields.get(str(place[-1]))
-    meaning = f" — {name}: {field.description}" if field is not None and field.description else ""
-    return f"field '{name}': {message}, not {shown}{meaning}"
+    shown = _SHORT.repr(given)
+    meaning = _meaning(Lora, str(place[-1])) if place[0] == "lora" else _meaning(Recipe, str(place[0]))
+    return f"field '{name}': {message}, not {shown} — {meaning}"
+
+
+def _meaning(model: type[BaseModel], name: str) -> str:
+    field = model.model_fields.get(name)
+    return (field.description or "").rstrip(".") if field else "see the fields of a recipe"

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from dashboard.queries import SAMPLES, Page
-from lineage.sql import identifier
 from lineage.store import Store
 
 MOST_VALUES = 24  # an attribute with more distinct values describes nothing at a glance
@@ -164,11 +163,9 @@ def composition(store: Store, attribute: str) -> tuple[Share, ...]:
     """Speech by the values of an attribute, in the order of the values; speech without it last."""
     rows = store.sql(
         f"""
-        SELECT coalesce({identifier(attribute)}::VARCHAR, '') AS value, count(*) AS samples, sum(duration_s) AS seconds,
+        SELECT coalesce(attributes[$name], '') AS value, count(*) AS samples, sum(duration_s) AS seconds,
                count(DISTINCT speaker_key) AS speakers
-        FROM (SELECT *, attributes[$name] AS {identifier(attribute)} FROM
-              (SELECT sample_id, run_id, kind, duration_s, speaker_key, attributes FROM {SAMPLES}))
-        WHERE kind = 'speech' GROUP BY value ORDER BY value = '', value
+        FROM {SAMPLES} WHERE kind = 'speech' GROUP BY value ORDER BY value = '', value
         """,
         {"name": attribute},
     )

@@ -114,7 +114,9 @@ def diff(
     left, right = _set_of(opened, a), _set_of(opened, b)
     only_a, only_b = sets.difference(opened, left, right)
     if as_json:
-        rows = [{"sample_id": str(i), "side": side} for side, ids in ((a, only_a), (b, only_b)) for i in ids.to_pylist()]
+        rows = [
+            {"sample_id": str(i), "side": side} for side, ids in ((a, only_a), (b, only_b)) for i in ids.to_pylist()
+        ]
         print_rows(rows, as_json=True)
         return
     if left.digest == right.digest:
@@ -175,11 +177,15 @@ def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:
         console().print(below, highlight=False)
     say(f"models that consumed it{' or what was made of it' if made else ''}: {consumers.num_rows}")
     for m in consumers.to_pylist()[:HOPS_SHOWN]:
-        say(f"  {short(m['model_id'])}  {m['name']}  {m['exposures']} exposures of {m['samples']} samples, run {m['run_id']}")
+        say(
+            f"  {short(m['model_id'])}  {m['name']}  {m['exposures']} exposures of {m['samples']} samples, run {m['run_id']}"
+        )
 
 
 def _about(store: Store, sample: Any) -> str:
-    rows = store.sql("SELECT kind, duration_s, sample_rate, source, attributes FROM samples WHERE sample_id = ?", [sample])
+    rows = store.sql(
+        "SELECT kind, duration_s, sample_rate, source, attributes FROM samples WHERE sample_id = ?", [sample]
+    )
     if not rows.num_rows:
         return "(not on record)"
     r = rows.to_pylist()[0]
@@ -211,7 +217,9 @@ def _trace_model(store: Store, model: str, as_json: bool) -> None:
     for m in store.sql("SELECT * FROM models WHERE model_id = ?", [model]).to_pylist():
         say(f"[bold]model {m['model_id']}[/]\n  {m['name']}, {m['family']}, from {m['base']}, run {m['run_id']}")
         say(f"  trained on set {short(m['set_digest'])}, seed {m['seed']}")
-    say(f"  {len(rows)} recordings of {len({r['speaker_key'] for r in rows if r['speaker_key']})} speakers stand behind it")
+    say(
+        f"  {len(rows)} recordings of {len({r['speaker_key'] for r in rows if r['speaker_key']})} speakers stand behind it"
+    )
     for title, column in (("sources", "source"), ("licences", "licence")):
         say(f"  {title}: " + ", ".join(f"{k or '?'} ({n})" for k, n in Counter(r[column] for r in rows).most_common()))
     used = Counter(t for r in rows for t in (r["transforms"] or []))

@@ -48,6 +48,7 @@ _PERSONAL_WORDS = frozenset((
 _PERSONAL_NAMES = frozenset(("first", "last", "full", "family", "given", "maiden", "middle", "speaker", "user", "real"))
 
 
+@lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
     """The known name that a column's name stands for, or that name itself in lower case with underscores."""
     plain = re.sub(r"[\s.\-]+", "_", unicodedata.normalize("NFC", name).strip()).lower()

@@ -93,7 +93,7 @@ def tiny_whisper(folder: Path, seed: int = 0, width: int = 32) -> Path:
         model.save_pretrained(folder)
         fast.save_pretrained(folder)
         WhisperFeatureExtractor(
-            feature_size=20, sampling_rate=8_000, hop_length=160, chunk_length=1, n_fft=400
+            feature_size=20, sampling_rate=16_000, hop_length=320, chunk_length=1, n_fft=400
         ).save_pretrained(folder)
     return folder
 

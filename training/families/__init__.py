@@ -103,8 +103,13 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def model(self, *, dropout: float | None = None, attention: str = "eager") -> torch.nn.Module:
-        """A fresh model with the base's weights, float32 on the CPU, in evaluation mode."""
+    def model(
+        self, folder: Path | None = None, *, dropout: float | None = None, attention: str = "eager"
+    ) -> torch.nn.Module:
+        """A fresh model with the base's weights, or those that `save` wrote into `folder`.
+
+        It is float32, on the CPU, in evaluation mode. `dropout` is None for the base's own.
+        """
 
     @abstractmethod
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -194,12 +194,14 @@ class Whisper(Family):
 
     # -- model -------------------------------------------------------------------------------------------------------
 
-    def model(self, *, dropout: float | None = None, attention: str = "eager") -> torch.nn.Module:
+    def model(
+        self, folder: Path | None = None, *, dropout: float | None = None, attention: str = "eager"
+    ) -> torch.nn.Module:
         """See `Family`; `dropout` is that of residual branches and embeddings."""
         changes = {} if dropout is None else {"dropout": dropout}
         with quiet():
             model: torch.nn.Module = AutoModelForSpeechSeq2Seq.from_pretrained(
-                self.base.path, attn_implementation=attention, dtype=torch.float32, **changes
+                folder or self.base.path, attn_implementation=attention, dtype=torch.float32, **changes
             )
         return model.eval()
 

@@ -1,0 +1,163 @@
+"""Verbs that put data on the record: init, ingest, transform, slice, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.output import print_rows, progress, say, short
+from lineage import slices
+from lineage.errors import EarmarkError
+from lineage.store import Store
+from lineage.verifier import verify as check
+
+SHOWN = 20  # complaints printed; all of them with --json
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    for verb in (init, ingest, transform, set_, verify):
+        app.command(verb.__name__.rstrip("_"))(verb)
+
+
+def init(store: Annotated[Path, typer.Argument(help="A new or empty folder.")] = DEFAULT_STORE) -> None:
+    """Make a new store."""
+    Store.init(store)
+    say(f"made a store in {store} — keep {store}/vault/key and {store}/vault/signing.key backed up and private")
+
+
+def ingest(
+    manifest: Annotated[Path, typer.Argument(help="A JSON-lines manifest, or a folder with a CSV.")],
+    store: StoreOption = DEFAULT_STORE,
+    name: Annotated[str | None, typer.Option(help="Name of the sample set; default: after the manifest.")] = None,
+    strict: Annotated[bool, typer.Option(help="Refuse the whole batch if one row is refused.")] = False,
+    copy: Annotated[bool, typer.Option(help="Keep the sound in the store instead of pointing at the files.")] = False,
+    root: Annotated[list[Path] | None, typer.Option(help="A further folder that audio may lie in; repeatable.")] = None,
+    source: Annotated[str | None, typer.Option(help="Source of rows that name none.")] = None,
+    licence: Annotated[str | None, typer.Option(help="SPDX licence of rows that name none.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the recordings of a manifest on the record; what cannot go there is told in one line each."""
+    from lineage.ingest import BatchRefused
+    from lineage.ingest import ingest as run
+
+    try:
+        with progress(f"ingesting {manifest.name}") as report:
+            done = run(
+                Store.open(store), manifest, name=name, strict=strict, copy=copy, roots=root or (), source=source,
+                licence=licence, progress=lambda n, total: report(n, total, ""),
+            )  # fmt: skip
+    except BatchRefused as error:
+        _complain(error.complaints, as_json)
+        raise
+    if as_json:
+        value = {"set": done.set.digest, "name": done.set.name, "run": done.run_id, "accepted": done.accepted}
+        value |= {"new": done.new, "refused": done.refused, "complaints": done.complaints, "notes": done.notes}
+        sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        return
+    _complain(done.complaints, as_json)
+    for note in done.notes:
+        say(f"note: {note}")
+    refused = ", ".join(f"{n} {reason}" for reason, n in sorted(done.refused.items())) or "none"
+    again = ", nothing has changed since it was ingested" if done.reused else f", {done.new} of them new"
+    say(f"accepted {done.accepted}{again}; refused {done.refusals} ({refused})")
+    minutes = (done.set.duration_s or 0) / 60
+    say(f"set {done.set.name}: {done.set.size} samples, {minutes:.1f} minutes, digest {short(done.set.digest)}")
+
+
+def _complain(complaints: tuple[str, ...], as_json: bool) -> None:
+    if as_json:
+        return
+    for line in complaints[:SHOWN]:
+        sys.stderr.write(f"{line}\n")
+    if len(complaints) > SHOWN:
+        sys.stderr.write(f"… and {len(complaints) - SHOWN} more; all of them with --json\n")
+
+
+def transform(
+    set_ref: Annotated[str | None, typer.Argument(metavar="SET", help="The set to make samples of.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Transform; all of them are listed if left out.")] = None,
+    parameters: Annotated[list[str] | None, typer.Argument(help="Its parameters: rate=16000 snr_db=6 …")] = None,
+    to: Annotated[str | None, typer.Option(help="Name of the new set; default: SET+NAME.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    seed: Annotated[int, typer.Option(help="Seed of random choices.")] = 0,
+    others: Annotated[str | None, typer.Option(help="Set that a mixing transform draws from.")] = None,
+    size: Annotated[int | None, typer.Option(help="How many samples of one speaker a joining transform joins.")] = None,
+    attribute: Annotated[list[str] | None, typer.Option(help="Attribute for every new sample: noise=hum.")] = None,
+) -> None:
+    """Make new samples out of a set's, on the record: resample, mono, trim, concat, noise, speed, level …"""
+    from lineage import transforms
+    from lineage.derive import transform_set
+
+    if set_ref is None or name is None:
+        print_rows(
+            [
+                {"transform": t.name, "parameters": ", ".join(t.parameters.model_fields), "does": t.doc}
+                for t in transforms.transforms()
+            ]
+        )
+        return
+    with progress(f"{name} on {set_ref}") as report:
+        made = transform_set(
+            Store.open(store), set_ref, name, to=to or f"{set_ref}+{name}", parameters=_pairs(parameters, json_values=True),
+            seed=seed, others=others, size=size, attributes=_pairs(attribute),
+            progress=lambda n, total: report(n, total, ""),
+        )  # fmt: skip
+    say(f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}")
+
+
+def _pairs(given: list[str] | None, json_values: bool = False) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for item in given or ():
+        name, sign, value = item.partition("=")
+        if not sign or not name:
+            raise EarmarkError(f"'{item}' is not NAME=VALUE — write for example rate=16000")
+        pairs[name] = _value(value) if json_values else value
+    return pairs
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def set_(
+    name: Annotated[str, typer.Argument(help="Name of the new set.")],
+    of: Annotated[list[str], typer.Option(help="A set to take samples from; repeatable, their union is taken.")],
+    where: Annotated[str | None, typer.Option(help="SQL predicate over attributes, e.g. \"split = 'train'\".")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Name a set: the union of other sets, or the part of it that meets a predicate."""
+    made = slices.cut(Store.open(store), of, name=name, where=where)
+    say(f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}")
+
+
+def verify(
+    store: StoreOption = DEFAULT_STORE,
+    against: Annotated[Path | None, typer.Option(help="A checkpoint that was kept elsewhere.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of the record against the signed log; exit status 1 if anything was changed."""
+    Store.open(store)
+    with progress("verifying") as tell:
+        report = check(store, against, tell)
+    if as_json:
+        value = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
+        value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers}
+        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    else:
+        for finding in report.findings:
+            say(str(finding))
+        if report.leftovers:
+            say(f"{len(report.leftovers)} files of runs that were killed; no reader sees them")
+        verdict = "intact" if report.ok else f"{len(report.findings)} findings"
+        say(f"{report.runs} runs, {report.files} files, {report.bytes / 1e6:.1f} MB: {verdict}")
+    if not report.ok:
+        raise typer.Exit(1)

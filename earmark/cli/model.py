@@ -1,0 +1,100 @@
+"""Verbs that make and measure models: train, evaluate."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.output import print_rows, progress, say, short
+from lineage.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    app.command()(train)
+    app.command()(evaluate)
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    store: StoreOption = DEFAULT_STORE,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Instead of the recipe's threads.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model by a recipe, on the record, and evaluate it on the recipe's evaluation sets."""
+    from training.evaluate import evaluate as measure
+    from training.fit import train as fit
+    from training.recipe import Recipe
+    from training.replays import differences
+
+    opened = Store.open(store)
+    plan = Recipe.load(recipe)
+    if threads is not None:
+        plan = plan.variant(threads=threads)
+    with progress(f"training {plan.name}") as report:
+        trained = fit(opened, plan, seed=seed, progress=report)
+    siblings = differences(opened, trained.run_id)
+    with progress("evaluating") as report:
+        evaluations = {ref: measure(opened, trained.model_id, ref, progress=report) for ref in plan.evaluate}
+    if as_json:
+        value = {"model": trained.model_id, "run": trained.run_id, "reused": trained.reused, "path": str(trained.path)}
+        value |= {"wer": {ref: e.wer for ref, e in evaluations.items()}}
+        value |= {"compared": [s.__dict__ for s in siblings]}
+        sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+        return
+    say(f"model {trained.model_id}\n  run {trained.run_id}" + (", on record already" if trained.reused else ""))
+    for sibling in siblings:
+        say(f"  {sibling}")
+    for ref, e in evaluations.items():
+        whole = e.figure().interval
+        say(f"  WER on {ref}: {100 * whole.value:.1f} % ({100 * whole.low:.1f} to {100 * whole.high:.1f})")
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model: name, id, or the beginning of an id.")],
+    set_ref: Annotated[str, typer.Argument(metavar="SET", help="The set to evaluate on.")],
+    store: StoreOption = DEFAULT_STORE,
+    slice_: Annotated[
+        list[str] | None, typer.Option("--slice", help="accent=scot, accent=*, or SQL; repeatable.")
+    ] = None,
+    normaliser: Annotated[str, typer.Option(help="Text normaliser: none, basic, whisper, whisper-english.")] = "basic",
+    as_json: JsonOption = False,
+) -> None:
+    """Word error rate of a model on a set, by slice, with speaker-block bootstrap intervals."""
+    from lineage.sets import resolve_set
+    from lineage.slices import parse_slices, select
+    from training.evaluate import evaluate as measure
+
+    opened = Store.open(store)
+    population = resolve_set(opened, set_ref)
+    wanted = parse_slices(opened, slice_ or (), population.digest)
+    cuts = {s.name: select(opened, s, population.digest) for s in wanted}
+    with progress(f"evaluating on {population.name}") as report:
+        done = measure(opened, model, population.digest, slices=cuts or None, normalise=normaliser, progress=report)
+    rows = [
+        {
+            "slice": f.slice,
+            "WER %": round(100 * f.interval.value, 2),
+            "low %": _percent(f.interval.low),
+            "high %": _percent(f.interval.high),
+            "utterances": f.samples,
+            "words": f.words,
+            "speakers": f.interval.blocks,
+        }
+        for f in done.figures
+        if f.metric == "wer"
+    ]
+    if not as_json:
+        say(f"model {short(done.predictions.model_id)} on {population.name}, normaliser {done.predictions.normaliser}")
+    print_rows(rows, as_json=as_json)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(100 * value, 2)
