@@ -6,7 +6,7 @@ changes it. Whatever a link names that is no longer there falls back to the firs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import streamlit as st
 
@@ -25,7 +25,7 @@ def go(**values: str | int | None) -> None:
             st.query_params[name] = str(value)
 
 
-def _settle(name: str, known: Iterable[str], first: str) -> tuple[str, str]:
+def _settle(name: str, known: Collection[str], first: str) -> tuple[str, str]:
     """Widget key and current value of a choice, after heeding an address that changed by other ways than the widget."""
     key, written = f"choice-{name}", f"written-{name}"
     wanted = at(name)
@@ -72,3 +72,17 @@ def page_number(name: str, pages: int) -> int:
     """The page (from 0) that the address asks for, within bounds."""
     wanted = at(name) or "1"
     return min(max(int(wanted) if wanted.isdigit() else 1, 1), max(pages, 1)) - 1
+
+
+def several(label: str, options: Mapping[str, str], *, name: str, help: str | None = None) -> tuple[str, ...]:
+    """Any number of `options`; in the address with a bar between them. What is not on record is dropped."""
+    key, written = f"choice-{name}", f"written-{name}"
+    wanted = at(name) or ""
+    if key not in st.session_state or wanted != st.session_state.get(written, ""):
+        st.session_state[key] = [w for w in wanted.split("|") if w in options]
+    st.session_state[key] = [w for w in st.session_state[key] if w in options]
+    chosen: list[str] = st.multiselect(label, list(options), format_func=options.__getitem__, key=key, help=help)
+    text = "|".join(chosen)
+    st.session_state[written] = text
+    go(**{name: text or None})
+    return tuple(chosen)

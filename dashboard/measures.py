@@ -147,7 +147,7 @@ class Fidelity:
             return "fair: trust the order of clear cells, not single values"
         if self.ends.low > 0:
             return "weak: better than chance, no more"
-        return "none shown: do not read predictions from this run"
+        return "not shown to be better than chance: do not go by these predictions"
 
 
 @dataclass(frozen=True)

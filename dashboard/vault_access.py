@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 import soundfile
 
 from dashboard.record import opened
+from lineage.audio import Waveform
 from lineage.errors import EarmarkError
 
 
@@ -39,16 +40,22 @@ def speakers(keys: Iterable[uuid.UUID | None]) -> Mapping[uuid.UUID, str]:
 
 def sounds(ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, bytes | str]:
     """The sound of samples as WAV files that every browser plays; where there is none to be had, a line saying why."""
+    wanted = list(dict.fromkeys(ids))
+    try:
+        return {sample: _wav(wave) for sample, wave in _waveforms(wanted)}
+    except EarmarkError as error:
+        if len(wanted) == 1:
+            return {wanted[0]: str(error)}
+        return {sample: sound for one in wanted for sample, sound in sounds([one]).items()}
+
+
+def _waveforms(ids: list[uuid.UUID]) -> list[tuple[uuid.UUID, Waveform]]:
     current = opened()
-    found: dict[uuid.UUID, bytes | str] = {}
-    for sample in ids:
-        try:
-            with current.lock:
-                wave = next(w for _, w in current.store.vault.waveforms([sample]))
-        except EarmarkError as error:
-            found[sample] = str(error)
-            continue
-        buffer = io.BytesIO()
-        soundfile.write(buffer, wave.pcm, wave.rate, format="WAV", subtype="PCM_16")
-        found[sample] = buffer.getvalue()
-    return found
+    with current.lock:
+        return list(current.store.vault.waveforms(ids))
+
+
+def _wav(wave: Waveform) -> bytes:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wave.pcm, wave.rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()

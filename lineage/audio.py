@@ -10,7 +10,7 @@ there; FLAC, and MP3 with the usual Xing header, tell by themselves while decodi
 not taken. What would cost memory or time (a clip of three hours, absurd rates) is refused from the header, before
 anything is decoded.
 
-Laws: `read_audio(encode(w))` equals `w` bit for bit; `quantise(quantise(w))` equals `quantise(w)`.
+Laws: `read_audio(encode(w))` equals `w` bit for bit (but for the sign of zero); `quantise(quantise(w))` equals `quantise(w)`.
 """
 
 from __future__ import annotations

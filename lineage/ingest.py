@@ -24,7 +24,7 @@ import numpy as np
 from lineage import environment
 from lineage.audio import STANDARD, Limits
 from lineage.errors import EarmarkError
-from lineage.identity import digest_of, file_digest
+from lineage.identity import digest_of
 from lineage.intake import CUT, Accepted, Options, Places, jobs, outcomes
 from lineage.manifests import Manifest, RowRefused, open_manifest
 from lineage.manifests.columns import KNOWN
@@ -93,7 +93,7 @@ def ingest(
     found = open_manifest(manifest)
     options = Options(strict, copy, allow_outside, tuple(Path(r) for r in roots), source, licence, limits)
     name = name or default_name(found.path)
-    digest = file_digest(found.path)
+    digest = store.vault.file_digest(found.path)  # keyed: a short manifest could be guessed from a plain one
     places = Places(found.root, options)
     rows, key = _survey(found, digest, name, places, options)
     if not rows:
@@ -116,7 +116,7 @@ def ingest(
                 progress(tally.seen, rows)
         if tally.refused and (strict or not ids):
             raise BatchRefused(tally.manifest, dict(tally.refused), tuple(tally.complaints), strict)
-        if file_digest(found.path) != digest:
+        if store.vault.file_digest(found.path) != digest:
             raise EarmarkError(f"{found.path}: the manifest changed while it was read — ingest it again")
         members = np.frombuffer(bytes(ids), ">u8").reshape(-1, 2).astype(np.uint64)
         made = create_set(run, members, name=name, samples=recorder.totals())

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from lineage import ids as id_arrays
 from lineage import sql
-from lineage.audio import Waveform, read_audio
+from lineage.audio import ANY, Waveform, read_audio
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, keyed_id
 from lineage.schema import VAULT
@@ -87,7 +87,7 @@ class Vault:
             connection.register("wanted", pa.table({"id": id_arrays.id_array(ids)}))
             conditions.append(f"{column} IN (SELECT id FROM wanted)")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        query = f"SELECT * FROM read_parquet(?, union_by_name = true){where}"
+        query = f"SELECT * FROM read_parquet(?, union_by_name = true){where} ORDER BY run_id"  # the newest wins below
         return connection.sql(query, params=parameters).to_arrow_table()
 
     def _values(self, table: str, value: str, ids: Any, run_id: str | None = None) -> dict[uuid.UUID, str]:
@@ -129,12 +129,12 @@ class Vault:
         recordings = {r["sample_id"]: r for r in found.select(["sample_id", "path", "audio_digest"]).to_pylist()}
         for sample in batch:
             if sample in sound:
-                yield sample, read_audio(sound[sample])
+                yield sample, read_audio(sound[sample], limits=ANY)
                 continue
             if sample not in recordings:
                 raise EarmarkError(f"no sound of sample {sample} in this store — it was erased, or never ingested")
             path, digest = recordings[sample]["path"], recordings[sample]["audio_digest"]
-            waveform = read_audio(Path(path))
+            waveform = read_audio(Path(path), limits=ANY)
             if audio_digest(waveform.pcm, waveform.rate) != digest:
                 raise EarmarkError(
                     f"{path} is no longer the recording that was ingested — restore it, or ingest it anew"

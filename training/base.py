@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of, file_digest
@@ -93,17 +93,27 @@ def _folder(ref: str) -> Path:
 
 
 def _fetch(ref: str) -> Path:
-    wanted = list(PATTERNS)
     try:
-        try:
-            return Path(huggingface_hub.snapshot_download(ref, allow_patterns=wanted, local_files_only=True))
-        except huggingface_hub.errors.LocalEntryNotFoundError:
-            names = huggingface_hub.list_repo_files(ref)
-            if not any(n.endswith(".safetensors") for n in names):
-                wanted += OLD_WEIGHTS
-            return Path(huggingface_hub.snapshot_download(ref, allow_patterns=wanted))
+        return _cached(ref) or _downloaded(ref)
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise EarmarkError(
             f"base {ref} is neither a folder here nor to be had from the hub ({reason}) — check the name and the connection"
         ) from error
+
+
+def _cached(ref: str) -> Path | None:
+    """The snapshot in the hub's cache on this machine, if it is complete."""
+    try:
+        folder = Path(huggingface_hub.snapshot_download(ref, allow_patterns=list(PATTERNS), local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    whole = (folder / "config.json").is_file() and any(p.suffix in (".safetensors", ".bin") for p in folder.iterdir())
+    return folder if whole else None
+
+
+def _downloaded(ref: str) -> Path:
+    wanted = list(PATTERNS)
+    if not any(name.endswith(".safetensors") for name in huggingface_hub.list_repo_files(ref)):
+        wanted += OLD_WEIGHTS
+    return Path(huggingface_hub.snapshot_download(ref, allow_patterns=wanted))

@@ -54,7 +54,7 @@ def block_sums(values: npt.ArrayLike, blocks: Sequence[Any] | npt.NDArray[Any]) 
     A block label of None stands for an utterance whose speaker is unknown: each is a block of its own.
     """
     data = np.asarray(values, dtype=np.float64)
-    data = data.reshape(len(data), -1)
+    data = data[:, None] if data.ndim == 1 else data
     codes, count = _codes(blocks)
     if len(codes) != len(data):
         raise ValueError(f"{len(data)} values but {len(codes)} block labels")

@@ -63,7 +63,8 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
 
 def spaced(count: int, steps: int) -> set[int]:
     """Steps (from 1) after which to keep `count` checkpoints; the last is the end of the run."""
-    return {round(k * steps / count) for k in range(1, min(count, steps) + 1)} if count else set()
+    count = min(count, steps)
+    return {round(k * steps / count) for k in range(1, count + 1)}
 
 
 class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]

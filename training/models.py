@@ -95,11 +95,7 @@ def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     # Opened on its base, not on its own files, so that models of one base share tokeniser, features and corpora.
     base = _base(store, opens["base"], Base(f"model {record.name}", folder) if whole else None)
     family = open_family(opens["family"], base, language=opens["language"], task=opens["task"])
-    model: torch.nn.Module
-    if whole:
-        model = family.model(folder, attention=attention)
-    else:
-        model = lora.load(family.model(attention=attention), folder)
+    model = family.model(folder, attention=attention) if whole else lora.load(family.model(attention=attention), folder)
     return Opened(record, family, model, opens["transcripts"])
 
 

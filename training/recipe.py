@@ -146,7 +146,7 @@ class Recipe(BaseModel):
         except OSError as error:
             raise EarmarkError(f"{path} cannot be read: {error.strerror} — give the path of a YAML file") from error
         except yaml.YAMLError as error:
-            raise EarmarkError(f"{path}: {_yaml_problem(error)}") from error
+            raise EarmarkError(f"{path}: {_printable(_yaml_problem(error))}") from error
         except RecursionError as error:
             raise EarmarkError(f"{path} is nested too deeply — a recipe is a flat list of 'field: value'") from error
         return cls.parse(fields, where=str(path))
@@ -166,7 +166,7 @@ class Recipe(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise EarmarkError(f"{where}: {_explain(error)}") from error
+            raise EarmarkError(f"{where}: {_printable(_explain(error))}") from error
 
 
 class _GivenTwice(yaml.constructor.ConstructorError):
@@ -198,6 +198,11 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
         return f"{place}{error.problem} — keep one of them"
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"{place}not YAML ({problem}) — correct it there; a recipe is a list of 'field: value' lines"
+
+
+def _printable(text: str) -> str:
+    """In one line, and without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "·" for c in text)
 
 
 def _kind(value: Any) -> str:

@@ -14,6 +14,10 @@ T = TypeVar("T")
 # The newest row of each sample: a sample that two runs recorded stands in the table twice.
 SAMPLES = "(SELECT * FROM samples QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1)"
 
+# What each set is called: by the newest name that somebody gave it, by a slice's only where there is no other.
+NAMED_SETS = """(SELECT set_digest, first(name ORDER BY kind IN ('slice', 'control'), run_id DESC) AS name
+                 FROM sample_sets GROUP BY set_digest)"""
+
 
 @dataclass(frozen=True)
 class Page(Generic[T]):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dashboard.measures import Rate, ends
-from dashboard.queries import SAMPLES
+from dashboard.queries import NAMED_SETS, SAMPLES
 from lineage.sql import quote
 from lineage.store import Store
 from training import bootstrap
@@ -61,15 +61,14 @@ class SliceRate:
 def evaluations(store: Store) -> tuple[Evaluation, ...]:
     """The newest evaluation of each model on each set: models trained on all their data first, then newest first."""
     rows = store.sql(
-        """
+        f"""
         WITH measured AS (SELECT DISTINCT run_id, model_id, set_digest, normaliser FROM metrics),
-             named AS (SELECT set_digest, max_by(name, run_id) AS name FROM sample_sets GROUP BY set_digest),
              made AS (SELECT * FROM models QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY run_id DESC) = 1)
         SELECT e.run_id, e.model_id, coalesce(m.name, '') AS model, m.seed, t.config AS training, e.set_digest,
                coalesce(n.name, '') AS set_name, coalesce(e.normaliser, '') AS normaliser, r.started AS at, r.config
         FROM measured e JOIN runs r ON r.run_id = e.run_id
         LEFT JOIN made m ON m.model_id = e.model_id LEFT JOIN runs t ON t.run_id = m.run_id
-        LEFT JOIN named n ON n.set_digest = e.set_digest
+        LEFT JOIN {NAMED_SETS} n ON n.set_digest = e.set_digest
         QUALIFY row_number() OVER (PARTITION BY e.model_id, e.set_digest ORDER BY e.run_id DESC) = 1
         ORDER BY e.run_id DESC
         """
@@ -166,18 +165,16 @@ def conditions(evaluation: Evaluation, slice: str, filters: Filters = ()) -> str
 
 
 def joined(evaluation: Evaluation) -> str:
+    """The FROM clause of an evaluation's predictions `p` beside their samples `s`."""
     return (
         f"(SELECT * FROM predictions WHERE run_id = {quote(evaluation.predictions)}) p "
         f"LEFT JOIN {SAMPLES} s ON s.sample_id = p.sample_id"
     )
 
 
-
-
-
 def _slice_names(store: Store) -> dict[str, str]:
     """What sets are called by the people who cut them: slices by their predicate's name, others by their own."""
-    sets = store.sql("SELECT set_digest, max_by(name, run_id) AS name FROM sample_sets GROUP BY set_digest").to_pylist()
+    sets = store.sql(f"SELECT set_digest, name FROM {NAMED_SETS}").to_pylist()
     cut = store.sql("SELECT set_digest, max_by(slice, run_id) AS name FROM slices GROUP BY set_digest").to_pylist()
     return {r["set_digest"]: r["name"] for r in (*sets, *cut)}
 

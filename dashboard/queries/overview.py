@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dashboard.queries import SAMPLES, Page
+from dashboard.queries import NAMED_SETS, SAMPLES, Page
 from lineage.store import Store
 
 MOST_VALUES = 24  # an attribute with more distinct values describes nothing at a glance
@@ -231,7 +231,7 @@ def models(store: Store, number: int, size: int) -> Page[ModelRow]:
         SELECT model_id, coalesce(m.name, '') AS name, coalesce(family, '') AS family, coalesce(base, '') AS base,
                parameters, trainable, s.name AS trained_on, seed, m.run_id
         FROM {newest} m
-        LEFT JOIN (SELECT set_digest, max_by(name, run_id) AS name FROM sample_sets GROUP BY set_digest) s USING (set_digest)
+        LEFT JOIN {NAMED_SETS} s USING (set_digest)
         ORDER BY m.run_id DESC LIMIT $size OFFSET $skip
         """,
         {"size": size, "skip": number * size},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from dashboard.queries import Page
 from dashboard.queries.evaluations import Evaluation, Filters, conditions, joined
@@ -101,6 +102,6 @@ def utterance(store: Store, evaluation: Evaluation, sample: uuid.UUID) -> Uttera
     return _utterance(rows[0]) if rows else None
 
 
-def _utterance(row: dict[str, object]) -> Utterance:
-    attributes = dict(row["attributes"] or ())  # type: ignore[call-overload]
-    return Utterance(**{k: v for k, v in {**row, "attributes": attributes}.items() if k != "errors"})  # type: ignore[arg-type]
+def _utterance(row: dict[str, Any]) -> Utterance:
+    del row["errors"]
+    return Utterance(**{**row, "attributes": dict(row["attributes"] or ())})

@@ -75,7 +75,10 @@ def synthesise(lines: Sequence[Line], *, seed: int = 1, progress: Progress | Non
     """
     if find_spec("espeakng_loader") is None:
         raise EarmarkError(_MISSING)
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as script, tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as script,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+    ):
         for line in lines:
             script.write(json.dumps(asdict(line)) + "\n")
         script.seek(0)

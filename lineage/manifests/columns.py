@@ -35,7 +35,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
 RESERVED = frozenset(TABLES["samples"].names) - KNOWN.keys()
 
 _MEANING = {alias: name for name, aliases in KNOWN.items() for alias in aliases}
-_CLOSE = 0.83  # difflib ratio: catches 'speker' and 'transcipt', lets 'onset' and 'licence_url' through
+_CLOSE = 0.83  # difflib ratio: catches 'speker' and 'transcipt', lets 'onset' and 'sample_id' through
 _PERSONAL = frozenset((
     "name", "client_id", "user", "user_id", "username", "participant", "participant_id", "worker_id", "account", "account_id",
     "contact", "date_of_birth", "birth_date", "device_id", "ip",

@@ -46,10 +46,14 @@ def _read(path: Path) -> Iterator[Row]:
     check_text(path)
     lines = numbered_lines(path)
     number, first = next(lines, (1, ""))
-    if isinstance(first, RowRefused):
-        raise EarmarkError(f"{path}:{number}: {first}")
-    delimiter = max(DELIMITERS, key=first.count)
-    header = _header(path, number, _cells(first, delimiter))
+    try:
+        if isinstance(first, RowRefused):
+            raise first
+        delimiter = max(DELIMITERS, key=first.count)
+        cells = _cells(first, delimiter)
+    except RowRefused as refused:
+        raise EarmarkError(f"{path}:{number}: {refused}") from refused
+    header = _header(path, number, cells)
     for number, line in lines:
         if isinstance(line, RowRefused):
             yield Row(number, line)

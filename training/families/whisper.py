@@ -203,6 +203,8 @@ class Whisper(Family):
             model: torch.nn.Module = AutoModelForSpeechSeq2Seq.from_pretrained(
                 folder or self.base.path, attn_implementation=attention, dtype=torch.float32, **changes
             )
+        # Whisper's sinusoidal positions are constants; `from_pretrained` forgets that they take no gradient.
+        model.model.encoder.embed_positions.requires_grad_(False)  # type: ignore[union-attr,operator]
         return model.eval()
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

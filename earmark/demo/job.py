@@ -1,0 +1,128 @@
+"""The main job on the embedded corpus: from recordings to what each slice of them did to the errors.
+
+    corpus → ingest → recorded transforms → train → evaluate → leave slices out → attribute by gradients
+
+Every step is an ordinary call of the packages, with nothing that a user could not do with their own recordings, and every
+step is found again when it is on record: a second call computes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
+from influence.attribute import Attribution, attribute
+from influence.audit import AuditReport, audit
+from influence.fidelity import Fidelity, fidelity
+from lineage.derive import transform_set
+from lineage.errors import EarmarkError
+from lineage.identity import uuid7
+from lineage.ingest import ingest
+from lineage.sets import SampleSet
+from lineage.slices import cut
+from lineage.store import Store
+from training.evaluate import Evaluation, evaluate
+from training.fit import TrainedModel, train
+from training.recipe import Recipe
+
+RATE = 16_000
+SLICES = ("accent=*", "noise=*")
+SEEDS = 3
+METHOD = "adam_tracin"
+MARGIN = 0.03  # three points of WER: less than that counts as none
+
+Report = Callable[[int, int, str], None]
+Stage = Callable[[str], AbstractContextManager[Report]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the main job found."""
+
+    model: TrainedModel
+    evaluation: Evaluation
+    audit: AuditReport
+    attribution: Attribution
+    fidelity: Fidelity
+
+
+def recipe() -> Recipe:
+    """The demo's recipe."""
+    return Recipe.load(Path(__file__).with_name("recipe.yaml"))
+
+
+def open_or_make(root: Path) -> Store:
+    """The demo's store, made if it is not there."""
+    return Store.open(root) if (root / "earmark.json").exists() else Store.init(root)
+
+
+def main_job(store: Store, corpus: Path, stage: Stage, workers: int | None = None) -> Outcome:
+    """Do everything that is not on record yet; `stage` shows the progress of each part."""
+    workers = workers or min(4, os.cpu_count() or 1)
+    with stage("speaking the corpus") as report:
+        make_corpus(corpus, report)
+    with stage("recording the data") as report:
+        record(store, corpus, report)
+    plan = recipe()
+    with stage("fine-tuning the model") as report:
+        model = train(store, plan, progress=report)
+    with stage("evaluating it by slice") as report:
+        evaluation = evaluate(store, model.model_id, "demo/test", progress=report)
+    with stage("retraining without each slice") as report:
+        audited = audit(
+            store, plan, slices=SLICES, seeds=SEEDS, workers=workers, margin=MARGIN, progress=report
+        )  # fmt: skip
+    with stage("attributing by gradients") as report:
+        attributed = attribute(store, model.model_id, method=METHOD, targets=SLICES, workers=workers, progress=report)
+    return Outcome(model, evaluation, audited, attributed, fidelity(store, audited, attributed))
+
+
+def make_corpus(folder: Path, report: Report) -> None:
+    """Write the corpus under `folder` unless it is there; an interrupted one is begun anew."""
+    if (folder / "noise.jsonl").exists():
+        return
+    begun = folder.with_name(f".{folder.name}-{uuid7()}")
+    write_corpus(begun, progress=lambda done, total: report(done, total, ""))
+    try:
+        begun.rename(folder)
+    except OSError as error:
+        raise EarmarkError(f"cannot make {folder}: {error.strerror} — move away what lies there") from error
+
+
+def record(store: Store, corpus: Path, report: Report) -> tuple[SampleSet, SampleSet]:
+    """Ingest the corpus, mix the noises in and resample: the sets demo/train and demo/test."""
+    ingest(store, corpus / "manifest.jsonl", name="demo/recordings", progress=lambda n, total: report(n, total, "speech"))
+    ingest(store, corpus / "noise.jsonl", name="demo/noises", progress=lambda n, total: report(n, total, "noise"))
+    made = [_split(store, split, report) for split in ("train", "test")]
+    return made[0], made[1]
+
+
+def _split(store: Store, split: str, report: Report) -> SampleSet:
+    parts = []
+    for condition in CONDITIONS:
+        name = f"demo/{split}-{condition}"
+        where = f"split = '{split}' AND condition = '{condition}'"
+        part = cut(store, ["demo/recordings"], name=f"{name}-dry", where=where)
+        if condition in NOISE_SNR_DB:
+            pool = cut(store, ["demo/noises"], name=f"{name}-noises", where=f"split = '{split}' AND noise = '{condition}'")
+            part = transform_set(
+                store, part.name, "noise", to=f"{name}-mixed", others=pool.name, seed=1,
+                parameters={"snr_db": NOISE_SNR_DB[condition]}, progress=lambda n, total: report(n, total, "noise"),
+            )  # fmt: skip
+        part = transform_set(
+            store, part.name, "resample", to=name, parameters={"rate": RATE}, attributes={"noise": condition},
+            progress=lambda n, total: report(n, total, "resampling"),
+        )  # fmt: skip
+        parts.append(part.name)
+    return cut(store, parts, name=f"demo/{split}")
+
+
+@contextmanager
+def silent(title: str) -> Iterator[Report]:
+    """A stage that shows nothing."""
+    del title
+    yield lambda done, total, label: None

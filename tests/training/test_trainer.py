@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lineage.ids import halves
+from lineage.sets import resolve_set
+from lineage.store import Store
+from training.callback import EarmarkCallback
+from training.checkpoints import CheckpointKeeper
+from training.corpus import Corpus, open_corpus
+from training.determinism import deterministic
+from training.families import open_family
+from training.order import Plan
+from training.recipe import Recipe
+from training.trainer import RecordedTrainer
+
+
+@pytest.fixture
+def corpus(store: Store, base: Path) -> Corpus:
+    return open_corpus(store, resolve_set(store, "train").digest, open_family("whisper", str(base)))
+
+
+def fit(
+    store: Store, corpus: Corpus, recipe: Recipe, weights: np.ndarray, scratch: Path
+) -> tuple[dict, str, RecordedTrainer]:
+    with store.run("train") as run, deterministic():
+        trainer = RecordedTrainer(
+            corpus.family.model(dropout=recipe.dropout),
+            corpus,
+            recipe,
+            weights.astype(np.float32),
+            device="cpu",
+            scratch=scratch,
+            recorder=EarmarkCallback(run),
+            keeper=CheckpointKeeper(0, scratch),
+        )
+        trainer.train()
+    return {n: p.detach().clone() for n, p in trainer.model.named_parameters()}, run.id, trainer
+
+
+def test_the_loss_is_the_weighted_sum_over_all_tokens(
+    store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path
+) -> None:
+    """Weight zero takes a sample out of the numerator and leaves the denominator as it was; the gradient is linear."""
+    model = corpus.family.model()
+    weights = np.array([1, 0, 0.5, 2], dtype=np.float32)
+    with store.run("train") as run:
+        trainer = RecordedTrainer(
+            model,
+            corpus,
+            recipe,
+            np.r_[weights, np.ones(len(corpus) - 4)].astype(np.float32),
+            device="cpu",
+            scratch=tmp_path,
+            recorder=EarmarkCallback(run),
+            keeper=CheckpointKeeper(0, tmp_path),
+        )
+        batch = corpus.batch([0, 1, 2, 3])
+        total = batch["tokens"].sum()
+        loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=total)
+        nll, tokens = corpus.family.losses(model, batch)
+        assert loss.item() == pytest.approx(float((nll.detach().numpy() * weights).sum() / tokens.sum()), rel=1e-6)
+        (whole,) = torch.autograd.grad(loss, model.model.encoder.conv1.weight)
+    summed = torch.zeros_like(whole)
+    for i, weight in enumerate(weights):
+        nll, _ = corpus.family.losses(model, corpus.batch([i]))
+        summed += weight / total * torch.autograd.grad(nll.sum(), model.model.encoder.conv1.weight)[0]
+    assert torch.allclose(whole, summed, rtol=1e-4, atol=1e-7)
+
+
+def test_exposures_are_the_plan(store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = recipe.variant(gradient_accumulation=2)
+    weights = np.ones(len(corpus))
+    weights[7] = 0
+    _, run, trainer = fit(store, corpus, recipe, weights, tmp_path)
+    rows = store.read("exposures", where="run_id = ? ORDER BY step, position", parameters=[run])
+    plan = Plan(len(corpus), recipe.epochs, recipe.batch_size, 2, recipe.seed)
+    expected = [(step, epoch, int(i)) for step, epoch, parts in plan for i in np.concatenate(parts)]
+    index = {sample: i for i, sample in enumerate(corpus.ids.to_pylist())}
+    found = [(r["step"], r["epoch"], index[r["sample_id"]]) for r in rows.to_pylist()]
+    assert found == expected
+    assert trainer.state.global_step == plan.steps
+    ablated = {r["sample_id"] for r in rows.to_pylist() if r["weight"] == 0}
+    assert ablated == {corpus.ids[7].as_py()}
+    assert len(set(rows["seed"].to_pylist())) == rows.num_rows
+    assert len(trainer.epoch_losses) == recipe.epochs
+    assert (halves(rows["sample_id"]) != 0).any()
+
+
+def test_accumulating_small_batches_is_one_large_batch(
+    store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path
+) -> None:
+    recipe = recipe.variant(dropout=0.0, schedule="constant", warmup=0, epochs=1)
+    ones = np.ones(len(corpus))
+    large, _, _ = fit(store, corpus, recipe.variant(batch_size=8), ones, tmp_path)
+    small, _, _ = fit(store, corpus, recipe.variant(batch_size=2, gradient_accumulation=4), ones, tmp_path)
+    before = dict(corpus.family.model().named_parameters())
+    for name, value in large.items():
+        moved = (value - before[name]).abs().max()
+        assert (value - small[name]).abs().max() <= 0.02 * moved + 1e-6, name
+
+
+def test_an_ablated_sample_leaves_no_trace(
+    store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With weight zero it does not matter what a sample sounds like; with any other weight it does."""
+    weights = np.ones(len(corpus))
+    weights[3] = 0
+    original, batch = corpus.batch, 3
+
+    def tampered(rows):
+        made = original(rows)
+        made["input_features"][made["rows"] == batch] += 1.0
+        return made
+
+    clean, _, _ = fit(store, corpus, recipe, weights, tmp_path)
+    object.__setattr__(corpus, "batch", tampered)
+    try:
+        dirty, _, _ = fit(store, corpus, recipe, weights, tmp_path)
+        counted, _, _ = fit(store, corpus, recipe, np.ones(len(corpus)), tmp_path)
+    finally:
+        object.__delattr__(corpus, "batch")
+    assert all(torch.equal(clean[n], dirty[n]) for n in clean)
+    assert not all(torch.equal(clean[n], counted[n]) for n in clean)
+
+
+def test_settings_and_generators_are_put_back() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    before = torch.get_num_threads()
+    with deterministic(threads=before + 1):
+        assert torch.get_num_threads() == before + 1
+        torch.rand(100)
+    assert torch.get_num_threads() == before
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.are_deterministic_algorithms_enabled()
