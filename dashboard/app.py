@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from dashboard.clickable import ASSETS, show
@@ -28,7 +30,7 @@ def main() -> None:
     st.navigation(pages, position="top").run()
 
 
-def _guarded(view: View):  # type: ignore[no-untyped-def]
+def _guarded(view: View) -> Callable[[], None]:
     def run() -> None:
         try:
             root = opened().store.root

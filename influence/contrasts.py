@@ -52,6 +52,11 @@ class Contrast:
         """p-value of the hypothesis that the true value lies outside ±`margin`: two one-sided tests (Schuirmann 1987)."""
         return max(self._tail(margin - self.estimate), self._tail(margin + self.estimate))
 
+    def span(self, level: float) -> tuple[float, float]:
+        """The symmetric interval of another level; that of 1 − 2α goes with an equivalence test at α."""
+        half = self.error * float(stats.t.ppf((1 + level) / 2, self.freedom))
+        return self.estimate - half, self.estimate + half
+
     def detectable(self, alpha: float, power: float) -> float:
         """Smallest true value that a two-sided test at level `alpha` finds with probability `power`."""
         if not np.isfinite(self.error):

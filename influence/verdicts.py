@@ -12,10 +12,12 @@ beyond its matched control; `estimate` where no control was run), and the interv
 the same side. The family-wise probability of a false *helps* or *hurts* is therefore at most α, and a slice is never said to
 help for what any data of that size would have done.
 
-**No effect larger than X** is an equivalence test (two one-sided tests at α) of `estimate`; or of `difference` where
-`estimate` is clear of zero, for then the slice does what any data of its size does and the question is whether it does more.
-It is asked only of the cells that the first stage left open, and Holm-corrected over those. Absence of evidence never
-becomes *no effect*: that needs an interval narrow enough.
+**No effect larger than X** is an equivalence test (two one-sided tests at α), of `estimate` (leaving the slice out changes
+nothing worth the name) or else of `difference` (it changes nothing that as many random samples would not); the reason says
+which. X is declared as the largest change that counts as none, so this verdict goes before *helps* and *hurts*: with enough data
+every effect, however small, becomes significant. Each such verdict taken by itself is wrong with probability α at most;
+under the null it is never wrong, so it is not corrected for the number of questions. Absence of evidence never becomes *no
+effect*: that needs an interval narrow enough.
 
 **Not identifiable** comes before either wherever the design cannot speak: too few words, one seed, one test speaker where
 the claim is about speakers. The figures are still given, with what they are worth in the reason.
@@ -76,27 +78,22 @@ def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[V
     alpha = 1 - level
     raw = [1.0 if c.obstacle else c.tested.p for c in family]
     adjusted = holm(raw)
-    decided = [
-        "" if c.obstacle or p > alpha else _direction(c)  # one sided with its own interval, or left open
-        for c, p in zip(family, adjusted, strict=True)
-    ]
-    still_open = [i for i, (c, d) in enumerate(zip(family, decided, strict=True)) if not c.obstacle and not d]
-    within = dict(
-        zip(still_open, holm([_question(family[i]).p_within(family[i].margin) for i in still_open]), strict=True)
-    )
     verdicts = []
-    for i, cell in enumerate(family):
+    for cell, p, p_adjusted in zip(family, raw, adjusted, strict=True):
         detectable = cell.tested.detectable(alpha / len(family), power)
+        direction = _direction(cell) if p_adjusted <= alpha else ""
         if cell.obstacle:
             words, reason = NOT_IDENTIFIABLE, cell.obstacle
-        elif decided[i]:
-            words, reason = decided[i], _why_effect(cell)
-        elif within[i] <= alpha:
-            words, reason = f"{NO_EFFECT} {amount(cell.margin, cell.metric)}", _why_none(cell)
+        elif cell.estimate.p_within(cell.margin) <= alpha:
+            words, reason = _none(cell), _why_none(cell, cell.estimate, 1 - 2 * alpha)
+        elif cell.tested.p_within(cell.margin) <= alpha:
+            words, reason = _none(cell), _why_none(cell, cell.tested, 1 - 2 * alpha)
+        elif direction:
+            words, reason = direction, _why_effect(cell)
         else:
             words, reason = NOT_IDENTIFIABLE, _why_open(cell, detectable)
         reason = f"{reason}; {cell.caution}" if cell.caution else reason
-        verdicts.append(Verdict(words, reason, float(raw[i]), float(adjusted[i]), detectable))
+        verdicts.append(Verdict(words, reason, float(p), float(p_adjusted), detectable))
     return verdicts
 
 
@@ -109,37 +106,41 @@ def _direction(cell: Cell) -> str:
     return ""
 
 
-def _question(cell: Cell) -> Contrast:
-    """What equivalence is asked of."""
-    clear = cell.estimate.low > 0 or cell.estimate.high < 0
-    return cell.difference if clear and cell.difference is not None else cell.estimate
+def _none(cell: Cell) -> str:
+    return f"{NO_EFFECT} {amount(cell.margin, cell.metric)}"
 
 
-def _span(contrast: Contrast, metric: str) -> str:
+def _span(ends: tuple[float, float], metric: str) -> str:
     scale, unit = (100, "points") if metric == "wer" else (1, "nats per word")
-    return f"{scale * contrast.low:+.2f} to {scale * contrast.high:+.2f} {unit}"
+    return f"{scale * ends[0]:+.2f} to {scale * ends[1]:+.2f} {unit}"
+
+
+def _interval(contrast: Contrast, metric: str) -> str:
+    return _span((contrast.low, contrast.high), metric)
 
 
 def _why_effect(cell: Cell) -> str:
     change = "more" if cell.estimate.estimate > 0 else "fewer"
     noun = "errors" if cell.metric == "wer" else "loss"
     change = change if cell.metric == "wer" else {"more": "higher", "fewer": "lower"}[change]
-    text = f"{change} {noun} without it: {_span(cell.estimate, cell.metric)}"
+    text = f"{change} {noun} without it: {_interval(cell.estimate, cell.metric)}"
     if cell.difference is not None:
-        text += f", and beyond as many random samples {_span(cell.difference, cell.metric)}"
+        text += f", and beyond as many random samples {_interval(cell.difference, cell.metric)}"
     return text
 
 
-def _why_none(cell: Cell) -> str:
-    about = _question(cell)
-    beyond = " beyond what as many random samples do" if about is cell.difference else ""
-    return f"the change{beyond} lies at {_span(about, cell.metric)}, within ±{amount(cell.margin, cell.metric)}"
+def _why_none(cell: Cell, shown: Contrast, level: float) -> str:
+    beyond = " beyond what as many random samples do" if shown is cell.difference else ""
+    return (
+        f"the change{beyond} lies at {_span(shown.span(level), cell.metric)} ({level:.0%} interval), within "
+        f"±{amount(cell.margin, cell.metric)}"
+    )
 
 
 def _why_open(cell: Cell, detectable: float) -> str:
     beyond = " beyond its control" if cell.difference is not None else ""
     return (
-        f"the change{beyond} lies at {_span(cell.tested, cell.metric)}: neither clear of zero nor within "
+        f"the change{beyond} lies at {_interval(cell.tested, cell.metric)}: neither clear of zero nor within "
         f"±{amount(cell.margin, cell.metric)}; this design finds {amount(detectable, cell.metric)} or more "
         "— more seeds or test speakers would tell"
     )

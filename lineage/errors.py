@@ -22,7 +22,7 @@ class UnknownName(EarmarkError):
         close = difflib.get_close_matches(name, names, n=1)
         shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
         hint = f" — did you mean '{close[0]}'?" if close else ""
-        exist = f"; on record: {shown}" if names else f"; there is no {kind} on record yet"
+        exist = f"; on record: {shown}" if names else "" if mend else f"; there is no {kind} on record yet"
         super().__init__(f"no {kind} '{name}'{hint}{exist}{'; ' + mend if mend else ''}")
 
 

@@ -86,7 +86,7 @@ def resolve_sample(store: Store, ref: str) -> uuid.UUID:
     prefix = hex_prefix(ref)
     if prefix is None or len(prefix) > 32:
         raise UnknownName(
-            "sample", ref, (), "ids are hexadecimal; list some with: earmark sql 'SELECT sample_id FROM samples'"
+            "sample", ref, (), "ids are hexadecimal; list some with: earmark sql 'SELECT sample_id FROM samples LIMIT 10'"
         )
     low, high = (uuid.UUID(hex=prefix.ljust(32, fill)) for fill in "0f")
     found = store.sql(

@@ -21,9 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lineage import environment
+from lineage.events.journal import Journal
 from lineage.identity import file_digest, uuid7
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
 from lineage.segments import Rows, as_table, sync_folder, write_segment
+from lineage.subjects import KEYS
 
 if TYPE_CHECKING:
     from lineage.store import Store
@@ -196,6 +198,7 @@ class Run:
     parents: list[str]
     seed: int | None
     code: str
+    package: str
     outputs: list[str] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
@@ -206,10 +209,15 @@ class Run:
     def __post_init__(self) -> None:
         self._tables = _Buffer(self.store, "tables", TABLES, self.id)
         self.vault = _Buffer(self.store, "vault", VAULT, self.id)
-        self._attributes: dict[str, str] = {}
+        self.events = Journal(self)
+        self.attributes: dict[str, str] = {}  # of the samples so far: key → 'number' or 'text'
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._cpu = sum(os.times()[:4])
+
+    def start(self) -> None:
+        """Tell that the run begins."""
+        self.events.start(self._started)
 
     def append(self, table: str, rows: Rows) -> None:
         """Record rows of a public table: an Arrow table, a list of dicts, or a dict of columns.
@@ -221,7 +229,10 @@ class Run:
         """
         data = self._tables.append(table, rows)
         if table == "samples" and data.num_rows:
-            _note_attributes(self._attributes, data["attributes"])
+            _note_attributes(self.attributes, data["attributes"])
+        if table in KEYS:
+            self.events.note(table, data.to_pylist())
+        self.events.alive()
 
     def put(self, content: Path | bytes) -> str:
         """Keep a file, a folder or bytes as an artifact; returns its digest."""
@@ -245,23 +256,29 @@ class Run:
         """Make the run visible, with its rows if it completed and without them otherwise."""
         if status != "completed":
             self.discard()
-            self._attributes, self.artifacts, self.outputs = {}, [], []
+            self.attributes, self.artifacts, self.outputs = {}, [], []
+        warnings = self.events.warnings()
+        if warnings:
+            self.result["warnings"] = [*self.result.get("warnings", ()), *warnings]
         info = self.info(status)
+        told = self.events.finish(info)
         self._tables.append("runs", [info.row()])
         for buffer in (self._tables, self.vault):
             buffer.flush()
             buffer.sync()
+        self.files.append(told.result())
         self.store.publish(
             Manifest(
                 info,
                 tuple(self._tables.segments),
                 tuple(self.vault.segments),
                 tuple(sorted(set(self.artifacts))),
-                self._attributes,
+                self.attributes,
                 tuple(self.files),
                 tuple(self.removed),
             )
         )
+        self.events.published()
 
     def discard(self) -> None:
         """Remove everything the run wrote so far."""

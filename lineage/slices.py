@@ -20,11 +20,12 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of
-from lineage.ids import halves, id_array, sort_unique
+from lineage.ids import Halves, halves, id_array, sort_unique
 from lineage.runs import Run
 from lineage.schema import TABLES
 from lineage.sets import SampleSet, create_set, members, resolve_set
@@ -164,28 +165,55 @@ def freeze(run: Run, wanted: Slice, population: SampleSet) -> FrozenSlice:
     )
 
 
-def cut(store: Store, of: Sequence[str], *, name: str, where: str | None = None) -> SampleSet:
-    """Name a set: the union of the sets `of`, or the part of it for which the predicate `where` holds.
+def cut(
+    store: Store,
+    of: Sequence[str],
+    *,
+    name: str,
+    where: str | None = None,
+    intersect: Sequence[str] = (),
+    minus: Sequence[str] = (),
+) -> SampleSet:
+    """Name a set computed from others: (union of `of`) ∩ each of `intersect` − each of `minus`, of that the part `where`.
 
     Done before with the same sets, nothing is done again.
 
     Raises:
         EarmarkError: a set is unknown, the predicate is not one expression, or nothing is left.
     """
-    parents = [resolve_set(store, ref) for ref in of]
-    config = {"of": sorted(s.digest for s in parents), "where": where, "name": name}
+    union, both, without = ([resolve_set(store, ref) for ref in refs] for refs in (of, intersect, minus))
+    config = {
+        "of": sorted(s.digest for s in union),
+        "intersect": sorted(s.digest for s in both),
+        "minus": sorted(s.digest for s in without),
+        "where": where,
+        "name": name,
+    }
     key = digest_of({"job": "set", **config})
     done = store.find_run(key)
     if done is not None:
         return resolve_set(store, done.outputs[0])
-    if where is not None:
-        wanted = Slice(name, where)
-        ids = np.concatenate([halves(select(store, wanted, s.digest)) for s in parents])
-    else:
-        ids = np.concatenate([halves(members(store, s.digest)) for s in parents])
-    digests = [s.digest for s in parents]
+    parts = [members(store, s.digest) if where is None else select(store, Slice(name, where), s.digest) for s in union]
+    ids = sort_unique(np.concatenate([halves(p) for p in parts]))
+    for other in both:
+        ids = ids[_within(ids, halves(members(store, other.digest)))]
+    for other in without:
+        ids = ids[~_within(ids, halves(members(store, other.digest)))]
+    digests = [s.digest for s in (*union, *both, *without)]
     with store.run("set", job=name, config=config, key=key, inputs=digests) as run:
         return create_set(run, ids, name=name, predicate=where, parents=digests)
+
+
+def _within(ids: Halves, others: Halves) -> npt.NDArray[np.bool_]:
+    """Which of `ids` (distinct) are among `others` (distinct)."""
+    together = np.concatenate([ids, others])
+    order = np.lexsort((together[:, 1], together[:, 0]))
+    ordered = together[order]
+    same = (ordered[1:] == ordered[:-1]).all(axis=1)
+    found = np.zeros(len(together), dtype=bool)
+    found[order[:-1][same]] = True
+    found[order[1:][same]] = True
+    return found[: len(ids)]
 
 
 def _check(store: Store, wanted: Slice) -> list[str]:

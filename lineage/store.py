@@ -4,6 +4,7 @@
     tables/<table>/<run>/<uuid7>.parquet
     manifests/<run>.json  what a run wrote
     log/                  the order in which runs became visible, signed (see `lineage.log`)
+    openlineage/<run>.ndjson   how it went, in the words of OpenLineage (see `lineage.events`)
     vault/                the personal data (see `lineage.vault`)
     artifacts/<xx>/<digest>   weights, checkpoints, features: content-addressed files and folders
 
@@ -35,6 +36,7 @@ from lineage.log import Log
 from lineage.runs import Manifest, Run, RunInfo, Segment
 from lineage.schema import FORMAT_VERSION, TABLES
 from lineage.segments import write_durably
+from lineage.subjects import Subjects
 from lineage.vault import Vault
 
 
@@ -61,7 +63,7 @@ class Store:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise EarmarkError(f"{root} is not an empty folder — choose another, or empty it")
         try:
-            for name in ("tables", "manifests", "log", "vault", "artifacts"):
+            for name in ("tables", "manifests", "log", "vault", "artifacts", "openlineage"):
                 (root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise EarmarkError(f"cannot make {root}: {error.strerror} — choose a folder you may write to") from error
@@ -101,6 +103,16 @@ class Store:
         """The personal data of this store."""
         return Vault(self.root, self._vault_segments)
 
+    @cached_property
+    def subjects(self) -> Subjects:
+        """What digests stand for."""
+        return Subjects(self)
+
+    @cached_property
+    def origin(self) -> str:
+        """SHA-256 of `earmark.json`, which holds the public key: which store this is, wherever it lies."""
+        return hashlib.sha256((self.root / "earmark.json").read_bytes()).hexdigest()
+
     # -- runs --------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -124,7 +136,8 @@ class Store:
         config = config or {}
         digest_of(config)  # a configuration that is not JSON is found before the work, not after
         code = environment.code_version(package)
-        run = Run(self, uuid7(), kind, job, key, config, list(inputs), list(parents), seed, code)
+        run = Run(self, uuid7(), kind, job, key, config, list(inputs), list(parents), seed, code, package)
+        run.start()
         try:
             yield run
         except KeyboardInterrupt:
@@ -139,6 +152,7 @@ class Store:
         except BaseException:
             if run.id not in {e.run for e in self.log.entries()}:
                 run.discard()
+                run.events.abandon()
             raise
 
     def publish(self, manifest: Manifest) -> None:

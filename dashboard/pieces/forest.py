@@ -48,7 +48,13 @@ def forest(lines: Sequence[Line], *, whole: Rate | None, chosen: str | None, hea
         "tr",
         [
             tag("th", "Slice", scope="col"),
-            tag("th", _ticks(end, step), scope="col", class_="em-wide", aria_label=f"{heading}, from 0 to {end:g}"),
+            tag(
+                "th",
+                _ticks(end, step, f"{formats.GAP}%" if metric == "wer" else ""),
+                scope="col",
+                class_="em-wide",
+                aria_label=f"{heading}, from 0 to {end:g}",
+            ),
             tag("th", heading, scope="col", class_="em-number"),
             tag("th", "Speakers", scope="col", class_="em-number"),
             tag("th", "Utterances", scope="col", class_="em-number em-minor"),
@@ -74,9 +80,12 @@ def axis(reach: float) -> tuple[float, float]:
     return step * math.ceil(reach / step - 1e-9), step
 
 
-def _ticks(end: float, step: float) -> Markup:
+def _ticks(end: float, step: float, unit: str) -> Markup:
     places = [i * step for i in range(round(end / step) + 1)]
-    marks = [tag("span", f"{p:g}", style=f"left:{100 * p / end:.2f}%") for p in places]
+    marks = [
+        tag("span", f"{p:g}" + (unit if i == len(places) - 1 else ""), style=f"left:{100 * p / end:.2f}%")
+        for i, p in enumerate(places)
+    ]
     return tag("span", marks, class_="em-axis", aria_hidden="true")
 
 

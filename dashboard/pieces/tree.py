@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dashboard import formats
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from dashboard.queries.samples import Node, Origin
 
 
-def tree(root: Node, words: Mapping[uuid.UUID, str]) -> Markup:
-    """The tree as a nested list; `words` are the transcripts that may be shown."""
-    return tag(
-        "ul", _item(root, words, None), class_="em-tree", aria_label="Lineage, from the sample to its recordings"
-    )
+@dataclass(frozen=True)
+class Told:
+    """What the vault tells of the samples in a tree: transcripts by sample, names by speaker key."""
+
+    words: Mapping[uuid.UUID, str]
+    speakers: Mapping[uuid.UUID, str]
+
+
+def tree(root: Node, told: Told) -> Markup:
+    """The tree as a nested list."""
+    return tag("ul", _item(root, told, None), class_="em-tree", aria_label="Lineage, from the sample to its recordings")
 
 
 def described(parameters: Mapping[str, Any]) -> str:
@@ -27,28 +34,30 @@ def described(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_value(value)}" for name, value in parameters.items() if value not in (None, "", [], {}))
 
 
-def _item(node: Node, words: Mapping[uuid.UUID, str], origin: Origin | None) -> Markup:
-    parts: list[str | Markup] = [_head(node, words, origin)]
+def _item(node: Node, told: Told, origin: Origin | None) -> Markup:
+    parts: list[str | Markup] = [_head(node, told, origin)]
     if node.transform is not None:
         how = described(node.parameters)
         made = [tag("b", node.transform), f" ({how})" if how else "", " of"]
         parts.append(tag("p", ["made by ", *made], class_="em-how"))
-        parts.append(tag("ul", [_item(o.parent, words, o) for o in node.origins]))
+        parts.append(tag("ul", [_item(o.parent, told, o) for o in node.origins]))
     return tag("li", parts)
 
 
-def _head(node: Node, words: Mapping[uuid.UUID, str], origin: Origin | None) -> Markup:
+def _head(node: Node, told: Told, origin: Origin | None) -> Markup:
     f = node.facts
     kind = "noise" if f.kind == "noise" else "speech"
     name = f"Recorded {kind}" if f.recorded else f"Derived {kind}"
     line: list[str | Markup] = [tag("b", name), " ", tag("code", str(f.sample_id)[:8], title=str(f.sample_id))]
-    spoken = words.get(f.sample_id)
+    spoken = told.words.get(f.sample_id)
+    speaker = told.speakers.get(f.speaker_key) if f.speaker_key else None
     if spoken:
         line.append(tag("q", spoken))
     facts = [
         formats.hours(f.duration_s),
         f"{formats.number(f.sample_rate)}{formats.GAP}Hz",
         *([f"{f.channels} channels"] if f.channels > 1 else []),
+        *([f"speaker {speaker}"] if speaker else []),
         *([f"source {f.source}"] if f.source else []),
         *([f.licence] if f.licence else []),
     ]

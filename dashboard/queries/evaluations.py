@@ -21,6 +21,13 @@ from lineage.store import Store
 from training import bootstrap
 
 WHOLE = "all"
+AMOUNTS = {  # what is added up over utterances and divided by their reference words
+    "wer": "substitutions + deletions + insertions",
+    "substitutions": "substitutions",
+    "deletions": "deletions",
+    "insertions": "insertions",
+    "loss": "loss",
+}
 
 Filters = tuple[tuple[str, tuple[str, ...]], ...]  # attribute and the values that it may have
 
@@ -78,6 +85,13 @@ def evaluations(store: Store) -> tuple[Evaluation, ...]:
     return tuple(sorted(found, key=lambda e: bool(e.left_out)))
 
 
+def measures(store: Store, evaluation: Evaluation) -> tuple[str, ...]:
+    """The metrics that the evaluation has figures of and that this page knows, most used first."""
+    rows = store.sql("SELECT DISTINCT metric FROM metrics WHERE run_id = $run", {"run": evaluation.run_id})
+    there = set(rows["metric"].to_pylist())
+    return tuple(m for m in AMOUNTS if m in there)
+
+
 def slice_rates(store: Store, evaluation: Evaluation, metric: str) -> tuple[SliceRate, ...]:
     """The figures on record, slice by slice."""
     rows = store.sql(
@@ -96,7 +110,7 @@ def slice_rates(store: Store, evaluation: Evaluation, metric: str) -> tuple[Slic
 
 def filtered_rates(store: Store, evaluation: Evaluation, metric: str, filters: Filters) -> tuple[SliceRate, ...]:
     """The same slices within what the filters let through, by the same bootstrap; slices left empty are not there."""
-    amount = "substitutions + deletions + insertions" if metric == "wer" else "loss"
+    amount = AMOUNTS[metric]
     found = []
     for row in slice_rates(store, evaluation, metric):
         condition = conditions(evaluation, row.slice, filters)

@@ -17,7 +17,7 @@ from dashboard.pieces.agreement import agreement as scatter
 from dashboard.pieces.matrix import Cell, Heading, Key, Panel, matrix, scale
 from dashboard.pieces.notes import nothing, reading
 from dashboard.pieces.tables import chips, pager
-from dashboard.pieces.tree import tree
+from dashboard.pieces.tree import Told, tree
 from dashboard.queries.effects import HELPS, HURTS, NO_EFFECT, OPEN, Audit, Effect, audits, effects
 from dashboard.queries.evaluations import WHOLE, parts
 from dashboard.queries.fidelity import Agreement, agreement
@@ -359,7 +359,8 @@ def _dialog(sample: uuid.UUID) -> None:
         return
     nodes = _nodes(root)
     said = vault_access.transcripts(list(nodes))
-    show(tree(root, said))
+    speakers = vault_access.speakers({n.facts.speaker_key for n in nodes.values()})
+    show(tree(root, Told(said, speakers)))
     used = ask(consumption, sample)
     show(
         reading(
@@ -370,11 +371,14 @@ def _dialog(sample: uuid.UUID) -> None:
     for node, sound in vault_access.sounds(list(nodes)).items():
         f = nodes[node].facts
         what = "The sample" if node == sample else f"Recorded {f.kind}" if f.recorded else f"Derived {f.kind}"
-        show(tag("p", [what, " ", tag("code", str(node)[:8])], class_="em-reading"))
-        if isinstance(sound, bytes):
-            st.audio(sound, format="audio/wav", alt=f"{what}: {said.get(node, 'no words')}")
-        else:
-            show(reading(sound))
+        left, right = st.columns([1, 3], vertical_alignment="center")
+        with left:
+            show(tag("p", [what, " ", tag("code", str(node)[:8])], class_="em-reading"))
+        with right:
+            if isinstance(sound, bytes):
+                st.audio(sound, format="audio/wav", alt=f"{what}: {said.get(node, 'no words')}")
+            else:
+                show(reading(sound))
 
 
 def _nodes(root: Node) -> dict[uuid.UUID, Node]:

@@ -23,6 +23,7 @@ from dashboard.queries.evaluations import (
     evaluations,
     filterable,
     filtered_rates,
+    measures,
     slice_rates,
 )
 from dashboard.queries.utterances import ORDERS, Utterance, tally, utterance, utterances
@@ -85,7 +86,7 @@ def _choices(known: Sequence[Evaluation]) -> tuple[Evaluation, str, str, Filters
         chosen = links.choose("Evaluated on", sets, name="set")
     evaluation = next(e for e in of_model if e.set_digest.startswith(chosen))
     with three:
-        metric = links.choose("Figure", METRICS, name="figure")
+        metric = links.choose("Measure", {m: METRICS[m] for m in ask(measures, evaluation)}, name="measure")
     attributes = ask(filterable, evaluation)
     pairs = {f"{name}={value}": f"{name} = {value}" for name, values in attributes.items() for value in values}
     with four:

@@ -40,7 +40,7 @@ def sql_(
         result = connection.sql(query)
         rows = result.to_arrow_table() if result is not None else None
     except duckdb.Error as error:
-        raise EarmarkError(f"SQL: {str(error).strip()}") from error
+        raise EarmarkError(f"SQL: {' '.join(str(error).split())}") from error
     if rows is not None:
         print_rows(rows, as_json=as_json, as_csv=as_csv)
 

@@ -1,4 +1,4 @@
-"""Verbs that put data on the record: init, ingest, transform, slice, verify."""
+"""Verbs that put data on the record: init, ingest, transform, set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from earmark.cli.output import print_rows, progress, say, short
 from lineage import slices
 from lineage.errors import EarmarkError
 from lineage.store import Store
-from lineage.verifier import verify as check
 
 SHOWN = 20  # complaints printed; all of them with --json
 
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
-    for verb in (init, ingest, transform, set_, verify):
+    for verb in (init, ingest, transform, set_):
         app.command(verb.__name__.rstrip("_"))(verb)
 
 
@@ -65,7 +64,7 @@ def ingest(
         say(f"note: {note}")
     refused = ", ".join(f"{n} {reason}" for reason, n in sorted(done.refused.items())) or "none"
     again = ", nothing has changed since it was ingested" if done.reused else f", {done.new} of them new"
-    say(f"accepted {done.accepted}{again}; refused {done.refusals} ({refused})")
+    say(f"accepted {done.accepted}{again}; refused {sum(done.refused.values())} ({refused})")
     minutes = (done.set.duration_s or 0) / 60
     say(f"set {done.set.name}: {done.set.size} samples, {minutes:.1f} minutes, digest {short(done.set.digest)}")
 
@@ -132,32 +131,12 @@ def set_(
     name: Annotated[str, typer.Argument(help="Name of the new set.")],
     of: Annotated[list[str], typer.Option(help="A set to take samples from; repeatable, their union is taken.")],
     where: Annotated[str | None, typer.Option(help="SQL predicate over attributes, e.g. \"split = 'train'\".")] = None,
+    intersect: Annotated[list[str] | None, typer.Option(help="Keep only what is in this set, too; repeatable.")] = None,
+    minus: Annotated[list[str] | None, typer.Option(help="Take away what is in this set; repeatable.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Name a set: the union of other sets, or the part of it that meets a predicate."""
-    made = slices.cut(Store.open(store), of, name=name, where=where)
+    """Name a set computed from others: their union, intersection, difference, or the part that meets a predicate."""
+    made = slices.cut(
+        Store.open(store), of, name=name, where=where, intersect=intersect or (), minus=minus or ()
+    )  # fmt: skip
     say(f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}")
-
-
-def verify(
-    store: StoreOption = DEFAULT_STORE,
-    against: Annotated[Path | None, typer.Option(help="A checkpoint that was kept elsewhere.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Check every byte of the record against the signed log; exit status 1 if anything was changed."""
-    Store.open(store)
-    with progress("verifying") as tell:
-        report = check(store, against, tell)
-    if as_json:
-        value = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
-        value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers}
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
-    else:
-        for finding in report.findings:
-            say(str(finding))
-        if report.leftovers:
-            say(f"{len(report.leftovers)} files of runs that were killed; no reader sees them")
-        verdict = "intact" if report.ok else f"{len(report.findings)} findings"
-        say(f"{report.runs} runs, {report.files} files, {report.bytes / 1e6:.1f} MB: {verdict}")
-    if not report.ok:
-        raise typer.Exit(1)

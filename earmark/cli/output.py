@@ -103,13 +103,14 @@ def progress(title: str) -> Iterator[Report]:
 
             yield show
         return
-    last = 0.0
+    last = time.monotonic()
+    told = False
 
     def line(done: int, total: int, label: str) -> None:
-        nonlocal last
+        nonlocal last, told
         now = time.monotonic()
-        if now - last >= 5.0 or (done == total and last):
-            last = now
+        if now - last >= 5.0 or (done == total and told):
+            last, told = now, True
             sys.stderr.write(f"{title}: {done}/{total} {label}\n")
             sys.stderr.flush()
 

@@ -60,7 +60,7 @@ VARIANTS = (
     "antonio", "aunty", "boris", "caleb", "edward", "f1", "f3", "f5", "grandpa", "gustave", "iven", "iven2",
     "kaukovalta", "klatt3", "klatt5", "linda", "m1", "m3", "m5", "m7", "pablo", "paul", "steph", "steph3",
 )  # fmt: skip
-UTTERANCES = 6000
+UTTERANCES = 12_000
 HELD_OUT = 300
 RATE = 16_000
 LONGEST_S = 2.4

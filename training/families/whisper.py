@@ -204,7 +204,7 @@ class Whisper(Family):
                 folder or self.base.path, attn_implementation=attention, dtype=torch.float32, **changes
             )
         # Whisper's sinusoidal positions are constants; `from_pretrained` forgets that they take no gradient.
-        model.model.encoder.embed_positions.requires_grad_(False)  # type: ignore[union-attr,operator]
+        model.model.encoder.embed_positions.requires_grad_(False)  # type: ignore[union-attr]
         return model.eval()
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,91 @@
+"""Verbs that prove: prove, check-proof, verify, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.output import progress, say
+from lineage import merkle, sets
+from lineage.errors import EarmarkError
+from lineage.graph import resolve_sample
+from lineage.ids import halves
+from lineage.store import Store
+from lineage.verifier import checkpoint_text
+from lineage.verifier import verify as check
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    app.command()(prove)
+    app.command("check-proof")(check_proof)
+    app.command()(verify)
+    app.command()(checkpoint)
+
+
+def prove(
+    set_ref: Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")],
+    sample: Annotated[str, typer.Argument(help="A sample id, or the beginning of one on record.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Print a proof (JSON) that a sample is in a set, or that it is not; it can be checked with no store at hand."""
+    import uuid
+
+    opened = Store.open(store)
+    chosen = sets.resolve_set(opened, set_ref)
+    try:
+        wanted = uuid.UUID(sample)  # a sample that was never here can be proved absent
+    except ValueError:
+        wanted = resolve_sample(opened, sample)
+    proof = merkle.prove(halves(sets.members(opened, chosen.digest)), wanted)
+    sys.stdout.write(json.dumps(proof.to_json()) + "\n")
+
+
+def check_proof(
+    proof: Annotated[Path, typer.Argument(help="The proof, a JSON file; - for standard input.")],
+    set_digest: Annotated[str | None, typer.Option("--set", help="The set digest that you trust.")] = None,
+) -> None:
+    """Check a proof made by `earmark prove`; exit status 1 if it does not hold."""
+    try:
+        found = merkle.Proof.from_json(json.loads(sys.stdin.read() if str(proof) == "-" else proof.read_text()))
+    except (OSError, ValueError) as error:
+        raise EarmarkError(f"{proof}: {error} — give a file made by: earmark prove SET SAMPLE") from error
+    if not found.holds() or (set_digest is not None and set_digest != found.set_digest):
+        say(f"does NOT hold: it proves nothing about {found.sample}")
+        raise typer.Exit(1)
+    word = "is" if found.member else "is NOT"
+    say(f"holds: sample {found.sample} {word} in the set {found.set_digest} of {found.size} samples")
+
+
+def verify(
+    store: StoreOption = DEFAULT_STORE,
+    against: Annotated[Path | None, typer.Option(help="A checkpoint that was kept elsewhere.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of the record against the signed log; exit status 1 if anything was changed."""
+    Store.open(store)
+    with progress("verifying") as tell:
+        report = check(store, against, tell)
+    if as_json:
+        value = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
+        value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers}
+        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+    else:
+        for finding in report.findings:
+            say(str(finding))
+        if report.leftovers:
+            say(f"{len(report.leftovers)} files of runs that were killed; no reader sees them")
+        verdict = "intact" if report.ok else f"{len(report.findings)} findings"
+        say(f"{report.runs} runs, {report.files} files, {report.bytes / 1e6:.1f} MB: {verdict}")
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def checkpoint(store: StoreOption = DEFAULT_STORE) -> None:
+    """Print a signed checkpoint of the log (JSON), to be kept elsewhere and given to `verify --against` later."""
+    sys.stdout.write(checkpoint_text(Store.open(store).log.checkpoint()).decode())

@@ -1,0 +1,50 @@
+"""Verbs that show: dashboard, demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earmark.cli.options import DEFAULT_STORE, StoreOption
+from earmark.cli.output import progress, say
+
+PortOption = Annotated[int, typer.Option(help="Port on this machine.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these verbs to the command line."""
+    app.command()(dashboard)
+    app.command()(demo)
+
+
+def dashboard(store: StoreOption = DEFAULT_STORE, port: PortOption = 8501) -> None:
+    """Show the store in a browser, on this machine only, until Ctrl-C."""
+    from dashboard.serve import serve
+    from lineage.store import Store
+
+    Store.open(store)
+    say(f"the dashboard is on http://localhost:{port} — Ctrl-C ends it")
+    serve(store, port)
+
+
+def demo(
+    store: StoreOption = Path(".demo/store"),
+    port: PortOption = 8501,
+    serve: Annotated[bool, typer.Option(help="Serve the dashboard afterwards.")] = True,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes to retrain in; default: one per core, at most 4.")
+    ] = None,
+) -> None:
+    """The main job on the embedded corpus: what each slice of the training data did to the errors."""
+    from earmark.demo.findings import print_findings
+    from earmark.demo.job import main_job, open_or_make
+
+    opened = open_or_make(store)
+    outcome = main_job(opened, store.resolve().parent / "corpus", progress, workers)
+    print_findings(outcome)
+    if serve:
+        dashboard(store, port)
+    else:
+        say(f"see it in a browser: earmark dashboard --store {store}")

@@ -1,0 +1,158 @@
+"""The recorded course of a training run: what each step consumed and how far it went, and the states it passed through.
+
+Everything comes from the record: the steps at which each sample was consumed (`exposures`), the learning rates that the
+recipe's schedule gave those steps, the checkpoints with their optimiser state. Together they say how much one sample's
+gradient, taken at some state of the model, moved the weights in the part of the run around that state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import get_scheduler
+
+from lineage.errors import EarmarkError
+from lineage.ids import halves
+from lineage.runs import RunInfo
+from lineage.store import Store
+from training.checkpoints import Checkpoint, checkpoints
+from training.corpus import Corpus, open_corpus
+from training.models import Opened, open_model, resolve_model
+from training.recipe import Recipe
+
+Array = npt.NDArray[np.float64]
+RATE_TOLERANCE = 1e-6  # relative
+COLLATED = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One training run, opened. Steps count from 0; a checkpoint's `step` is the number of steps taken before it."""
+
+    run: RunInfo
+    recipe: Recipe
+    opened: Opened
+    corpus: Corpus
+    checkpoints: tuple[Checkpoint, ...]
+    samples: npt.NDArray[np.int64]  # of each exposure: row in the corpus, step, weight
+    steps: npt.NDArray[np.int64]
+    weights: Array
+
+    @cached_property
+    def rates(self) -> Array:
+        """Learning rate of each step.
+
+        Raises:
+            EarmarkError: the recipe's schedule is not what the checkpoints recorded.
+        """
+        total = int(self.run.result["steps"])
+        rates = learning_rates(self.recipe, total)
+        for kept in self.checkpoints:
+            if abs(rates[kept.step - 1] - kept.learning_rate) > RATE_TOLERANCE * max(kept.learning_rate, 1e-12):
+                raise EarmarkError(
+                    f"run {self.run.id[:13]} took step {kept.step} at rate {kept.learning_rate:g}, the recipe says "
+                    f"{rates[kept.step - 1]:g} — the schedule of this version differs; train the model again"
+                )
+        return rates
+
+    @cached_property
+    def tokens(self) -> Array:
+        """Tokens of each utterance, as the loss counts them."""
+        parts = [
+            self.corpus.batch(np.arange(i, min(i + COLLATED, len(self.corpus))))["tokens"].numpy()
+            for i in range(0, len(self.corpus), COLLATED)
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    @cached_property
+    def step_tokens(self) -> Array:
+        """Tokens of each step's batch: the denominator of its loss, which counts samples of weight zero, too."""
+        return np.bincount(self.steps, weights=self.tokens[self.samples], minlength=len(self.rates))
+
+    def credit(self, start: int, stop: int) -> Array:
+        """How far each sample's gradient was followed in the steps [start, stop): Σ weight · rate / tokens, [samples]."""
+        inside = (self.steps >= start) & (self.steps < stop)
+        steps = self.steps[inside]
+        amounts = self.weights[inside] * self.rates[steps] / self.step_tokens[steps]
+        return np.bincount(self.samples[inside], weights=amounts, minlength=len(self.corpus))
+
+    def batch_of(self, step: int) -> tuple[npt.NDArray[np.int64], Array]:
+        """Rows and weights of what a step consumed."""
+        at = self.steps == step
+        return self.samples[at], self.weights[at]
+
+
+def learning_rates(recipe: Recipe, steps: int) -> Array:
+    """The learning rate of each step, as `transformers`' scheduler gives it."""
+    name = "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule
+    warmup = int(recipe.warmup) if recipe.warmup >= 1 else int(np.ceil(steps * recipe.warmup))
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
+    schedule = get_scheduler(name, optimiser, num_warmup_steps=warmup, num_training_steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(float(optimiser.param_groups[0]["lr"]))
+        optimiser.step()
+        schedule.step()
+    return np.array(rates)
+
+
+def open_trajectory(store: Store, model: str) -> Trajectory:
+    """The run that made a model (name, id or beginning of an id), opened.
+
+    Raises:
+        EarmarkError: no such model, or one that was not trained on this record.
+    """
+    record = resolve_model(store, model)
+    run = _with_checkpoints(store, record.model_id, record.run_id)
+    if record.set_digest is None or "recipe" not in run.config:
+        raise EarmarkError(f"model {record.name} was not trained on this record — attribute a model that was")
+    opened = open_model(store, record.model_id)
+    corpus = open_corpus(store, record.set_digest, opened.family, transcripts=opened.transcripts)
+    rows = store.read("exposures", ["sample_id", "step", "weight"], "run_id = ?", [run.id])
+    place = {pair: i for i, pair in enumerate(map(tuple, halves(corpus.ids).tolist()))}
+    samples = np.array([place[pair] for pair in map(tuple, halves(rows["sample_id"]).tolist())], dtype=np.int64)
+    return Trajectory(
+        run,
+        Recipe.parse(run.config["recipe"]),
+        opened,
+        corpus,
+        tuple(checkpoints(store, run.id)),
+        samples,
+        rows["step"].to_numpy().astype(np.int64),
+        rows["weight"].to_numpy().astype(np.float64),
+    )
+
+
+def _with_checkpoints(store: Store, model_id: str, run_id: str) -> RunInfo:
+    """The run that made the model; of several with the same weights, one that kept the most checkpoints."""
+    made: list[RunInfo] = [
+        r for r in store.runs() if r.kind == "train" and r.status == "completed" and r.result.get("model_id") == model_id
+    ]
+    return max(made, key=lambda r: len(r.result.get("checkpoints", [])), default=store.resolve_run(run_id))
+
+
+def parameters_of(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Trainable parameters by name."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def load_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Put a checkpoint's weights into the model.
+
+    Raises:
+        EarmarkError: they are not the model's.
+    """
+    own = parameters_of(model)
+    if set(own) != set(weights):
+        odd = sorted(set(own) ^ set(weights))[0]
+        raise EarmarkError(f"the checkpoint and the model differ in parameter {odd} — the checkpoint is of another model")
+    with torch.no_grad():
+        for name, value in weights.items():
+            own[name].copy_(value)
+
+

@@ -1,0 +1,171 @@
+"""The events of each run, kept in the store: `openlineage/<run>.ndjson`, one event a line.
+
+START is written when a run begins and an end (COMPLETE, FAIL or ABORT) before its manifest is published, which lists the
+file; long work writes RUNNING now and then. So every run on record tells both ends, and a writer that was killed leaves a
+START without an end, which is the truth.
+
+The same events go to the receivers that are configured (`lineage.events.delivery`): the end only once the run is visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lineage.segments import disk_error, write_durably
+from lineage.subjects import KEYS, Subject, from_row
+
+if TYPE_CHECKING:
+    from lineage.events.delivery import Receivers
+    from lineage.events.translate import Context
+    from lineage.runs import Run, RunInfo, Segment
+
+FOLDER = "openlineage"
+ALIVE_S = 60.0  # seconds of work after which a run says that it is still at it
+
+
+class Journal:
+    """Tells of one run."""
+
+    _context: Context
+    _receivers: Receivers
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._path = run.store.root / FOLDER / f"{run.id}.ndjson"
+        self._lines: list[bytes] = []
+        self._told = time.monotonic()
+        self._made: dict[str, Subject] = {}
+        self._end: Any = None
+        self._closing: Future[Segment] | None = None
+
+    def start(self, at: datetime) -> None:
+        """Tell that the run begins, and on what."""
+        from openlineage.client.event_v2 import RunState
+
+        from lineage.events import delivery, translate
+
+        run = self._run
+        parent = run.parents[0] if run.parents else None
+        self._context = translate.Context(
+            namespace=f"earmark://{run.store.origin[:16]}",
+            run=run.id,
+            job=translate.job_name(run.kind, run.job),
+            kind=run.kind,
+            package=run.package,
+            code=run.code,
+            parent=(parent, self._job_of(parent)) if parent else None,
+        )
+        self._receivers = delivery.receivers(self._path.parent)
+        self._tell(translate.event(self._context, RunState.START, at, self._subjects(run.inputs)))
+
+    def alive(self) -> None:
+        """Tell that the run goes on, if nothing was told for a while."""
+        if time.monotonic() - self._told < ALIVE_S:
+            return
+        from openlineage.client.event_v2 import RunState
+
+        from lineage.events import translate
+
+        self._tell(translate.event(self._context, RunState.RUNNING, datetime.now(UTC)))
+
+    def note(self, table: str, rows: list[dict[str, Any]]) -> None:
+        """Remember the sets and models that the run makes, to be able to describe them at its end."""
+        for row in rows:
+            self._made[row[KEYS[table]]] = from_row(table, row)
+
+    def warnings(self) -> list[str]:
+        """What went wrong outside of the store, to go on the run's record."""
+        return self._receivers.warnings()
+
+    def finish(self, info: RunInfo) -> Future[Segment]:
+        """Write how the run ended; the file is durable once the result is there.
+
+        Waiting for the disk goes on beside the writing of the run's tables.
+        """
+        from lineage.events import translate
+
+        context = replace(self._context, attributes=self._attributes())
+        error = str(info.result.get("error", info.status)) if info.status != "completed" else None
+        self._end = translate.event(
+            context, translate.STATES[info.status], info.ended, self._subjects(info.inputs),
+            self._subjects(info.outputs), error,
+        )  # fmt: skip
+        self._lines.append(_line(self._end))
+        pool = ThreadPoolExecutor(1)
+        self._closing = pool.submit(self._close)
+        pool.shutdown(wait=False)
+        return self._closing
+
+    def published(self) -> None:
+        """Tell others how the run ended, now that everybody can see it."""
+        self._receivers.send(self._end)
+
+    def abandon(self) -> None:
+        """The run could not be published: nothing of it stays here, and others are told that it failed."""
+        from openlineage.client.event_v2 import RunState
+
+        from lineage.events import translate
+
+        if self._closing is not None:
+            wait([self._closing])
+        self._path.unlink(missing_ok=True)
+        self._receivers.send(translate.event(self._context, RunState.FAIL, datetime.now(UTC), error="Unpublished"))
+
+    def _close(self) -> Segment:
+        from lineage.runs import Segment
+
+        data = b"".join(self._lines)
+        write_durably(self._path, data)
+        relative = self._path.relative_to(self._run.store.root).as_posix()
+        return Segment(FOLDER, relative, len(self._lines), len(data), hashlib.sha256(data).hexdigest())
+
+    def _tell(self, event: Any) -> None:
+        self._told = time.monotonic()
+        self._lines.append(_line(event))
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            with self._path.open("ab") as stream:
+                stream.write(self._lines[-1])
+        except OSError as error:
+            raise disk_error(self._path, error) from error
+        self._receivers.send(event)
+
+    def _subjects(self, digests: list[str]) -> list[Subject]:
+        find = self._run.store.subjects.find
+        return [self._made.get(d) or find(d) for d in dict.fromkeys(digests)]
+
+    def _attributes(self) -> tuple[tuple[str, str], ...]:
+        kinds = self._run.store.attributes()
+        for name, kind in self._run.attributes.items():
+            kinds[name] = kind if kinds.get(name, kind) == kind else "text"
+        return tuple(sorted(kinds.items()))
+
+    def _job_of(self, run: str) -> str:
+        """The name of another run's job; one that is not published yet has told it in its own file."""
+        from lineage.events import translate
+
+        for info in self._run.store.runs():
+            if info.id == run:
+                return translate.job_name(info.kind, info.job)
+        return _first_job(self._path.with_name(f"{run}.ndjson"))
+
+
+def _line(event: Any) -> bytes:
+    from openlineage.client.serde import Serde
+
+    return Serde.to_json(event).encode() + b"\n"
+
+
+def _first_job(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return str(json.loads(stream.readline())["job"]["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unknown"
