@@ -2,7 +2,7 @@
 
     streamlit run dashboard/app.py -- STORE        (or with EARMARK_STORE in the environment)
 
-`earmark serve` does this with the settings that a server of personal data needs (see `dashboard.serve`).
+`earmark dashboard` does this with the settings that a server of personal data needs (see `dashboard.serve`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Colours: few, quiet, and never the only bearer of a meaning.
 
 Signed values lie on a diverging scale from orange over white to blue, which people with any of the common colour
-deficiencies tell apart (PuOr/RdBu of Brewer, colorbrewer2.org); its centre is always zero. Text on it is dark or white,
-whichever has the higher contrast.
+deficiencies tell apart (after Brewer's PuOr and RdBu, colorbrewer2.org); its centre is always zero, and its ends are light
+enough for dark text to be read on all of it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ LINE = "#dfe4ea"
 POSITIVE = "#2b6cb0"
 NEGATIVE = "#b4530a"
 
+_DARK = "#10181f"  # on colours: darker than the ink on white
 _STOPS: tuple[tuple[float, tuple[int, int, int]], ...] = (
-    (-1.0, (179, 88, 6)),
-    (-0.6, (224, 130, 20)),
-    (-0.3, (253, 195, 120)),
+    (-1.0, (221, 125, 27)),
+    (-0.5, (249, 186, 112)),
+    (-0.2, (253, 228, 199)),
     (0.0, (252, 252, 252)),
-    (0.3, (163, 201, 226)),
-    (0.6, (84, 148, 197)),
-    (1.0, (33, 102, 172)),
+    (0.2, (213, 230, 242)),
+    (0.5, (148, 194, 226)),
+    (1.0, (74, 147, 204)),
 )
 
 
@@ -40,7 +41,7 @@ def shade(value: float, largest: float) -> Shade:
     """The colour of a signed value on a scale from −largest to +largest; beyond the ends it is that of the end."""
     place = 0.0 if not largest or not math.isfinite(value) else max(-1.0, min(1.0, value / largest))
     rgb = _mixed(place)
-    return Shade(_hex(rgb), INK if _contrast(rgb, _rgb(INK)) >= _contrast(rgb, (255, 255, 255)) else "#ffffff")
+    return Shade(_hex(rgb), _DARK)
 
 
 def gradient() -> str:

@@ -46,7 +46,7 @@ def store_path() -> Path:
     own = arguments if Path(script).resolve() == SCRIPT else []  # elsewhere, say in a test, they are somebody else's
     given = own[0] if own else os.environ.get(VARIABLE)
     if not given:
-        raise EarmarkError(f"no store was named — start the dashboard with: earmark serve STORE, or set {VARIABLE}")
+        raise EarmarkError(f"no store was named — start it with: earmark dashboard --store STORE, or set {VARIABLE}")
     return Path(given).resolve()
 
 

@@ -36,6 +36,7 @@ SETTINGS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "server.runOnSave": "false",
+    "server.scriptHealthCheckEnabled": "true",  # so that the first page is ready before anybody asks for it
     "server.enableStaticServing": "false",
     "server.showEmailPrompt": "false",
     "browser.gatherUsageStats": "false",
@@ -93,9 +94,9 @@ def serve(store: Path, port: int = PORT) -> None:
         with running(store, port) as url:
             sys.stdout.write(f"Dashboard of {store}: {url}  (Ctrl-C ends it)\n")
             sys.stdout.flush()
-            while _answers(port) or _answers(port, seconds=5):
+            while _answers(port) or _answers(port, seconds=10):
                 time.sleep(1.0)
-            raise EarmarkError(f"the dashboard at {url} stopped by itself — start it again with: earmark serve {store}")
+            raise EarmarkError(f"the dashboard at {url} stopped by itself — start it again")
     except KeyboardInterrupt:
         sys.stdout.write("\n")
     finally:
@@ -126,6 +127,7 @@ def _start(store: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, patience_s: float) -> None:
+    """Until the server answers and has once run the first page, which loads packages and fills the cache."""
     end = time.monotonic() + patience_s
     while not _answers(port):
         if process.poll() is not None:
@@ -133,11 +135,13 @@ def _wait(process: subprocess.Popen[bytes], port: int, patience_s: float) -> Non
         if time.monotonic() > end:
             raise EarmarkError(f"the dashboard did not answer on port {port} within {patience_s:g} s — try again")
         time.sleep(0.1)
+    if not _answers(port, "script-health-check", patience_s):
+        raise EarmarkError("the dashboard's first page cannot be shown — its message is above")
 
 
-def _answers(port: int, seconds: float = 1.0) -> bool:
+def _answers(port: int, what: str = "health", seconds: float = 1.0) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/_stcore/health", timeout=seconds) as reply:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/_stcore/{what}", timeout=seconds) as reply:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False

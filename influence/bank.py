@@ -13,13 +13,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_model
 
-from influence.executor import Job, Outcome, executor
+from influence.executor import Job, executor, store_at
+from influence.watch import Watch
 from lineage.store import Store
 from training import lora
 from training.evaluate import predict
@@ -106,13 +105,14 @@ def fill(
     place = {id(job): i for i, job in enumerate(jobs)}
     results: list[Retrained | None] = [None] * len(jobs)
     errors: dict[str, str] = {}
-    watch = _Watch(len(jobs), min(workers, max(1, len(jobs))), progress)
-    for outcome in executor(watch.workers, recipe.threads).run(jobs):
+    team = executor(min(workers, max(1, len(jobs))), recipe.threads)
+    watch = Watch(len(jobs), team.workers, progress, "retraining")
+    for outcome in team.run(jobs):
         if outcome.error is None:
             results[place[id(outcome.job)]] = Retrained(**outcome.value)
         else:
             errors[outcome.job.label] = outcome.error
-        watch.note(outcome)
+        watch.note(0.0 if outcome.error or outcome.value["reused"] else outcome.wall_s)
     return Filled(tuple(results), errors, time.perf_counter() - begun)
 
 
@@ -128,7 +128,7 @@ def retrain(
 ) -> dict[str, Any]:
     """One retraining and its evaluations, in whatever process; fields of `Retrained`."""
     begun = time.perf_counter()
-    store, parsed = _store(root), Recipe.parse(recipe)
+    store, parsed = store_at(root), Recipe.parse(recipe)
     trained = train(store, parsed, seed=seed, weights=weights, checkpoints=checkpoints, parents=parents)
     reused = trained.reused
     predictions = {}
@@ -157,12 +157,6 @@ def retrain(
     }
 
 
-@lru_cache(maxsize=4)
-def _store(root: str) -> Store:
-    """The store, opened once a process."""
-    return Store.open(Path(root))
-
-
 def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
     """The trained model with the family of its base, which the process has open, and with it tokeniser and features."""
     family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
@@ -172,32 +166,3 @@ def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
     else:
         load_model(model, trained.path / "model.safetensors")
     return Opened(resolve_model(store, trained.model_id), family, model.eval(), recipe.transcripts)
-
-
-class _Watch:
-    """Turns outcomes into progress with an estimate of the time left."""
-
-    def __init__(self, total: int, workers: int, progress: Progress) -> None:
-        self.workers = workers
-        self._total = total
-        self._progress = progress
-        self._done = 0
-        self._walls: list[float] = []
-        progress(0, total, "retraining")
-
-    def note(self, outcome: Outcome) -> None:
-        self._done += 1
-        if outcome.error is None and not outcome.value["reused"]:
-            self._walls.append(outcome.wall_s)
-        label = "retraining"
-        left = self._total - self._done
-        if self._walls and left:
-            seconds = sum(self._walls) / len(self._walls) * left / self.workers
-            label += f", about {_spoken(seconds)} left"
-        self._progress(self._done, self._total, label)
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

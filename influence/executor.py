@@ -25,11 +25,13 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any, Protocol
 
 from influence.worker import resolve
 from lineage.errors import EarmarkError
+from lineage.store import Store
 
 ATTEMPTS = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -69,6 +71,12 @@ class Executor(Protocol):
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Run all jobs; their outcomes in the order in which they come."""
+
+
+@lru_cache(maxsize=4)
+def store_at(root: str) -> Store:
+    """The store that jobs of this process share."""
+    return Store.open(root)
 
 
 def executor(workers: int, threads: int = 1) -> Executor:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from influence import controls, slices
 from influence.bank import Retraining
 from influence.controls import Match, Removal
-from influence.slices import FrozenSlice, Slice
+from influence.slices import WHOLE, FrozenSlice, Slice
 from influence.statistics import Declaration
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -21,8 +21,6 @@ from lineage.runs import RunInfo
 from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
 from training.recipe import Recipe
-
-WHOLE = Slice("all", "true")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Slices: named predicates over the attributes of samples, frozen into sample sets when used.
 
 A slice is written as people say it, `accent=scot`, or as SQL, `duration_s > 4 AND device = 'phone'`; `name: predicate` gives
-it a name, `accent=scot & noise=babble` crosses, and `accent=*` stands for every value of an attribute, one slice each. It is
-always cut out of a *population* (a data-set version), and the sample set that it becomes is what runs refer to: what a word
-meant on the day of an audit stays on record even when samples are added.
+it a name, `accent=scot & noise=babble` crosses, `accent=*` stands for every value of an attribute, one slice each, and `all`
+for the whole. It is always cut out of a *population* (a data-set version), and the sample set that it becomes is what runs
+refer to: what a word meant on the day of an audit stays on record even when samples are added.
 
 A predicate is one expression over the columns of one sample. It is parsed by DuckDB itself and its syntax tree examined
 before anything is run: a second statement, a subquery, a clause after the expression, or a function whose value changes from
@@ -92,6 +92,9 @@ class FrozenSlice:
     duration_s: float
 
 
+WHOLE = Slice("all", "true")
+
+
 def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Slice]:
     """Slices from what a person wrote, `attribute=*` spelt out by the values that occur in the population.
 
@@ -101,7 +104,10 @@ def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Sl
     found: list[Slice] = []
     for text in texts:
         every = EVERY.fullmatch(text)
-        found += each_value(store, every[1], population) if every else [Slice.parse(text)]
+        if every:
+            found += each_value(store, every[1], population)
+        else:
+            found.append(WHOLE if text.strip() == WHOLE.name else Slice.parse(text))
     names = [s.name for s in found]
     for name in names:
         if names.count(name) > 1:

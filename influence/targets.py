@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from influence.hooks import Gradient
-from influence.trajectory import parameters_of
+from influence.trajectory import losses, parameters_of
 from lineage.errors import EarmarkError
 from lineage.sets import members
 from lineage.store import Store
@@ -34,10 +34,20 @@ class Targets:
     masks: npt.NDArray[np.bool_]
     words: npt.NDArray[np.float64]
 
+    def losses(self, model: torch.nn.Module, batch_size: int) -> npt.NDArray[np.float64]:
+        """Each target's loss at the model's present weights, [K], nats per reference word."""
+        nll = np.zeros(len(self.corpus))
+        asked = np.flatnonzero(self.masks.any(axis=0))
+        with torch.no_grad():
+            for start in range(0, len(asked), batch_size):
+                rows = asked[start : start + batch_size]
+                nll[rows] = losses(model, self.corpus, rows)[0].double().cpu().numpy()
+        return np.asarray(self.masks @ nll / self.words)
+
     def gradients(self, model: torch.nn.Module, batch_size: int) -> Gradient:
         """Gradient of each target's loss at the model's present weights, [K, *shape] by parameter."""
         own = parameters_of(model)
-        found = {n: torch.zeros(len(self.names), *p.shape, dtype=p.dtype) for n, p in own.items()}
+        found = {n: torch.zeros(len(self.names), *p.shape, dtype=p.dtype, device=p.device) for n, p in own.items()}
         patterns, which = np.unique(self.masks, axis=1, return_inverse=True)
         for i in range(patterns.shape[1]):
             slices = np.flatnonzero(patterns[:, i])
@@ -46,14 +56,14 @@ class Targets:
                 for name, value in zip(own, gradient, strict=True):
                     found[name][slices] += value
         per_word = torch.from_numpy(1 / self.words)
-        return {n: g * per_word.to(g.dtype).view(-1, *[1] * (g.ndim - 1)) for n, g in found.items()}
+        return {n: g * per_word.to(g).view(-1, *[1] * (g.ndim - 1)) for n, g in found.items()}
 
     def _sum(self, model: torch.nn.Module, rows: npt.NDArray[np.int64], batch_size: int) -> list[torch.Tensor]:
         """Gradient of the summed loss of utterances."""
         own = list(parameters_of(model).values())
         total = [torch.zeros_like(p) for p in own]
         for start in range(0, len(rows), batch_size):
-            nll, _ = self.corpus.family.losses(model, self.corpus.batch(rows[start : start + batch_size]))
+            nll, _ = losses(model, self.corpus, rows[start : start + batch_size])
             for held, part in zip(total, torch.autograd.grad(nll.sum(), own, allow_unused=True), strict=True):
                 if part is not None:
                     held += part

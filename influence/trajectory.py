@@ -7,7 +7,7 @@ gradient, taken at some state of the model, moved the weights in the part of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,10 +22,12 @@ from lineage.runs import RunInfo
 from lineage.store import Store
 from training.checkpoints import Checkpoint, checkpoints
 from training.corpus import Corpus, open_corpus
+from training.families import device_of, open_family
 from training.models import Opened, open_model, resolve_model
 from training.recipe import Recipe
 
 Array = npt.NDArray[np.float64]
+Losses = tuple[torch.Tensor, torch.Tensor]
 RATE_TOLERANCE = 1e-6  # relative
 COLLATED = 256
 
@@ -72,14 +74,24 @@ class Trajectory:
     @cached_property
     def step_tokens(self) -> Array:
         """Tokens of each step's batch: the denominator of its loss, which counts samples of weight zero, too."""
-        return np.bincount(self.steps, weights=self.tokens[self.samples], minlength=len(self.rates))
+        counted = np.bincount(self.steps, weights=self.tokens[self.samples], minlength=len(self.rates))
+        return counted.astype(np.float64)
+
+    def untrained(self) -> torch.nn.Module:
+        """The model as it was before the first step, where the trained one is; fresh adapters change nothing yet."""
+        model = self.opened.family.model(attention=self.recipe.attention)
+        if self.recipe.method == "full":
+            model = open_family(
+                self.recipe.family, self.recipe.base, language=self.recipe.language, task=self.recipe.task
+            ).model(attention=self.recipe.attention)
+        return model.to(device_of(self.opened.model)).eval()
 
     def credit(self, start: int, stop: int) -> Array:
         """How far each sample's gradient was followed in the steps [start, stop): Σ weight · rate / tokens, [samples]."""
         inside = (self.steps >= start) & (self.steps < stop)
         steps = self.steps[inside]
         amounts = self.weights[inside] * self.rates[steps] / self.step_tokens[steps]
-        return np.bincount(self.samples[inside], weights=amounts, minlength=len(self.corpus))
+        return np.bincount(self.samples[inside], weights=amounts, minlength=len(self.corpus)).astype(np.float64)
 
     def batch_of(self, step: int) -> tuple[npt.NDArray[np.int64], Array]:
         """Rows and weights of what a step consumed."""
@@ -131,9 +143,18 @@ def open_trajectory(store: Store, model: str) -> Trajectory:
 def _with_checkpoints(store: Store, model_id: str, run_id: str) -> RunInfo:
     """The run that made the model; of several with the same weights, one that kept the most checkpoints."""
     made: list[RunInfo] = [
-        r for r in store.runs() if r.kind == "train" and r.status == "completed" and r.result.get("model_id") == model_id
+        r
+        for r in store.runs()
+        if r.kind == "train" and r.status == "completed" and r.result.get("model_id") == model_id
     ]
     return max(made, key=lambda r: len(r.result.get("checkpoints", [])), default=store.resolve_run(run_id))
+
+
+def losses(model: torch.nn.Module, corpus: Corpus, rows: Sequence[int] | npt.NDArray[np.int64]) -> Losses:
+    """Summed loss in nats and tokens of each utterance, wherever the model is."""
+    device = device_of(model)
+    batch = {name: tensor.to(device) for name, tensor in corpus.batch(rows).items()}
+    return corpus.family.losses(model, batch)
 
 
 def parameters_of(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -150,9 +171,9 @@ def load_state(model: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> N
     own = parameters_of(model)
     if set(own) != set(weights):
         odd = sorted(set(own) ^ set(weights))[0]
-        raise EarmarkError(f"the checkpoint and the model differ in parameter {odd} — the checkpoint is of another model")
+        raise EarmarkError(
+            f"the checkpoint and the model differ in parameter {odd} — the checkpoint is of another model"
+        )
     with torch.no_grad():
         for name, value in weights.items():
             own[name].copy_(value)
-
-

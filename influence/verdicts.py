@@ -14,8 +14,8 @@ help for what any data of that size would have done.
 
 **No effect larger than X** is an equivalence test (two one-sided tests at α), of `estimate` (leaving the slice out changes
 nothing worth the name) or else of `difference` (it changes nothing that as many random samples would not); the reason says
-which. X is declared as the largest change that counts as none, so this verdict goes before *helps* and *hurts*: with enough data
-every effect, however small, becomes significant. Each such verdict taken by itself is wrong with probability α at most;
+which. X is declared as the largest change that counts as none, so this verdict goes before *helps* and *hurts*: with enough
+data every effect, however small, becomes significant. Each such verdict taken by itself is wrong with probability α at most;
 under the null it is never wrong, so it is not corrected for the number of questions. Absence of evidence never becomes *no
 effect*: that needs an interval narrow enough.
 

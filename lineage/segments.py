@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -85,28 +86,64 @@ def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
     sync_folder(path.parent)
 
 
+class SegmentWriter:
+    """Writes one segment in pieces, durably once closed; a context manager that leaves nothing behind if it breaks.
+
+    `rows` is how many are expected in a row group at most; ids of `table` then get bloom filters of that size. `order` names
+    the columns by which the rows come sorted. (The folder's own entry is synced at publication.)
+    """
+
+    def __init__(self, path: Path, table: Table, rows: int, order: Sequence[str] = ()) -> None:
+        self.path = path
+        self.rows = 0
+        self._row_group = table.row_group
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        distinct = max(1, min(rows, table.row_group))
+        blooms = {c.name: {"ndv": distinct, "fpp": BLOOM_FALSE_POSITIVES} for c in table.columns if c.bloom}
+        try:
+            self._stream = self._temporary.open("wb")
+        except OSError as error:
+            raise disk_error(path, error) from error
+        self._writer = pq.ParquetWriter(
+            self._stream,
+            table.arrow,
+            compression="zstd",
+            use_dictionary=[c.name for c in table.columns if c.dictionary],
+            bloom_filter_options=blooms or None,
+            sorting_columns=pq.SortingColumn.from_ordering(table.arrow, [(c, "ascending") for c in order]) or None,
+        )
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def write(self, rows: pa.Table) -> None:
+        """Write rows; each call begins a new row group."""
+        self._writer.write_table(rows, row_group_size=self._row_group)
+        self.rows += rows.num_rows
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            with suppress(OSError) if error is not None else nullcontext():
+                self._writer.close()  # even of a broken segment, else its destructor would try
+            if error is None:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+                self._temporary.rename(self.path)
+        except OSError as caught:
+            raise disk_error(self.path, caught) from caught
+        finally:
+            with suppress(OSError):
+                self._stream.close()
+            self._temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise disk_error(self.path, error) from error
+
+
 def write_segment(path: Path, table: Table, rows: pa.Table) -> None:
     """Write one segment durably (the folder's own entry is synced at publication)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    blooms = {c.name: {"ndv": max(rows.num_rows, 1), "fpp": BLOOM_FALSE_POSITIVES} for c in table.columns if c.bloom}
-    try:
-        with temporary.open("wb") as stream:
-            pq.write_table(
-                rows,
-                stream,
-                compression="zstd",
-                use_dictionary=[c.name for c in table.columns if c.dictionary],
-                row_group_size=table.row_group,
-                bloom_filter_options=blooms or None,
-                write_statistics=True,
-            )
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise disk_error(path, error) from error
+    with SegmentWriter(path, table, rows.num_rows) as writer:
+        writer.write(rows)
 
 
 def disk_error(path: Path, error: OSError) -> EarmarkError:

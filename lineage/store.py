@@ -48,6 +48,7 @@ class Store:
         self.log = Log(root)
         self._manifests: dict[str, Manifest] = {}  # by run, in the order in which they became visible
         self._removed: set[str] = set()
+        self._attributes: dict[str, str] = {}
         self._views = sql.Views()
 
     @classmethod
@@ -171,6 +172,8 @@ class Store:
                 raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
             self._manifests[entry.run] = manifest
             self._removed.update(manifest.removed)
+            for name, kind in manifest.attributes.items():
+                self._attributes[name] = kind if self._attributes.get(name, kind) == kind else "text"
 
     def manifests(self) -> list[Manifest]:
         """All published manifests in the order in which they became visible."""
@@ -211,11 +214,8 @@ class Store:
 
     def attributes(self) -> dict[str, str]:
         """All attribute keys on record; 'number' where every value ever seen is one, else 'text'."""
-        kinds: dict[str, str] = {}
-        for manifest in self.manifests():
-            for name, kind in manifest.attributes.items():
-                kinds[name] = kind if kinds.get(name, kind) == kind else "text"
-        return kinds
+        self.refresh()
+        return dict(self._attributes)
 
     def connect(self, speaker_key: Callable[[str], uuid.UUID] | None = None) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection with views and macros over everything published so far, and no other file in reach.

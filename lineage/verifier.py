@@ -1,6 +1,6 @@
 """Checks a store with no Earmark at hand: one file, needing only the standard library and `cryptography`.
 
-    python verifier.py STORE [--against CHECKPOINT.json]
+    python verifier.py STORE [--against CHECKPOINT.json] [--deep]
 
 What is checked, from the outside in:
 
@@ -12,6 +12,12 @@ What is checked, from the outside in:
    that a digest gives no transcript away).
 4. Nothing lies among a run's files that its manifest does not name. (What a killed writer left of a run that was never
    logged is told apart from that; no reader sees it.)
+5. A compaction took no row away and added none. With `--deep` (which needs `pyarrow`) every row is read: the rows of each
+   segment ever recorded are put together again from wherever compactions moved them, in the order in which they were
+   written, and must have the digest that the segment was logged with.
+
+Writers may be at work meanwhile: what they add after the check began is left for the next one, and what they take away is
+looked up in what they logged.
 
 Each finding names the file, the run and the kind of change: changed, missing, truncated, inserted, re-ordered, unsigned.
 """
@@ -23,7 +29,11 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import sys
+import time
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +44,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 KEY_CHECK = b"earmark.vault.key.v1"
+PAUSES = (0.0, 0.05, 0.1, 0.2, 0.4)  # seconds to wait for a writer that has logged its run and not signed it yet
 FOLDERS = ("tables", "vault", "manifests", "artifacts", "openlineage", "log")
 
 
@@ -113,6 +124,78 @@ def checkpoint_bytes(origin: str, size: int, root: str, at: str) -> bytes:
     return f"earmark.checkpoint.v1\n{origin}\n{size}\n{root}\n{at}\n".encode()
 
 
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+ROWS_TAG = b"earmark.rows.v1"
+ORIGINS = ".origins.parquet"  # beside a compacted segment: the segment and the row in it where each row was recorded
+BY = "_by_"  # in the name of a copy of a table in another order, e.g. edges_by_parent
+AGAIN = "_again"  # ends the name of what holds rows that repeat a row of the table
+ROWS_AT_ONCE = 2_000_000
+
+
+def row_bytes(rows: Any) -> Iterator[Any]:
+    """The rows of an Arrow table as bytes that depend on their values and their order alone.
+
+    Column by column, by name: the name, which rows have a value, the values. `run_id` is left out, being that of the
+    segment's run, and so are columns without a value, so that a column that later versions add changes no digest.
+    """
+    yield ROWS_TAG + rows.num_rows.to_bytes(8, "big")
+    for name in sorted(rows.column_names):
+        column = rows[name]
+        if name != "run_id" and column.null_count < rows.num_rows:
+            yield name.encode() + b"\x00"
+            yield from _value_bytes(column.chunks)
+
+
+def _value_bytes(chunks: list[Any]) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    chunks = [c for c in chunks if len(c)]
+    holes = any(c.null_count for c in chunks)
+    yield b"\x01" if holes else b"\x00"
+    if holes:
+        for c in chunks:
+            yield _fixed(c.is_valid().cast(pa.uint8()), 1)
+        chunks = [c.drop_null() for c in chunks]
+    chunks = [c.storage if isinstance(c, pa.ExtensionArray) else c for c in chunks]
+    if not chunks:
+        return
+    kind = chunks[0].type
+    if pa.types.is_map(kind):
+        entry = pa.struct([("key", kind.key_type), ("value", kind.item_type)])
+        chunks, kind = [c.cast(pa.list_(entry)) for c in chunks], pa.list_(entry)
+    if pa.types.is_list(kind):
+        for c in chunks:
+            yield _fixed(pc.list_value_length(c), 4)
+        yield from _value_bytes([c.flatten() for c in chunks])
+    elif pa.types.is_struct(kind):
+        for fields in zip(*(c.flatten() for c in chunks), strict=True):
+            yield from _value_bytes(list(fields))
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        for c in chunks:
+            yield _fixed(pc.binary_length(c), 4)
+        for c in chunks:
+            offsets = memoryview(c.buffers()[1]).cast("i")
+            yield memoryview(c.buffers()[2] or b"")[offsets[c.offset] : offsets[c.offset + len(c)]]
+    else:
+        for c in chunks:
+            yield _fixed(c, kind.bit_width // 8)
+
+
+def _fixed(values: Any, width: int) -> memoryview:
+    """The bytes of values of a fixed width, none null."""
+    return memoryview(values.buffers()[1])[values.offset * width : (values.offset + len(values)) * width]
+
+
+def rows_digest(rows: Any, key: bytes | None = None) -> str:
+    """SHA-256 (hex) of `row_bytes`; of personal rows, which could be guessed from it, the HMAC with the vault's key."""
+    state = hashlib.sha256() if key is None else hmac.new(key, digestmod="sha256")
+    for part in row_bytes(rows):
+        state.update(part)
+    return state.hexdigest()
+
+
 # -- the check ---------------------------------------------------------------------------------------------------------
 
 
@@ -179,14 +262,19 @@ class Verifier:
         self.report = Report()
         self._progress = progress
         self._named: set[str] = set()
+        self._entry_count = 0
 
-    def check(self, against: Path | None = None) -> Report:
-        """Run the whole check."""
+    def check(self, against: Path | None = None, deep: bool = False) -> Report:
+        """Run the whole check; `deep` reads every row as well."""
         marker = self._marker()
-        entries = self._entries()
-        self._checkpoints(entries, marker, against)
+        entries, checkpoint = self._settled(self._entries())
+        self._entry_count = len(entries)
+        self._checkpoints(entries, checkpoint, marker, against)
         manifests = self._manifests(entries)
         self._files(manifests)
+        self._compactions(manifests)
+        if deep:
+            self._rows(manifests)
         self._strangers()
         self.report.findings.sort()
         return self.report
@@ -243,9 +331,25 @@ class Verifier:
             entries.append(self._read(f"log/{name}") or b"")
         return entries
 
-    def _checkpoints(self, entries: list[bytes], marker: dict[str, Any], against: Path | None) -> None:
+    def _settled(self, entries: list[bytes]) -> tuple[list[bytes], bytes | None]:
+        """The entries and the checkpoint over them, while writers may be adding to both."""
+        path = self.root / "log" / "checkpoint.json"
+        for pause in PAUSES:
+            time.sleep(pause)
+            try:
+                size = int(json.loads(path.read_bytes())["size"])
+            except (OSError, ValueError, KeyError, TypeError):
+                break
+            while len(entries) < size and (self.root / f"log/{len(entries):08d}.json").exists():
+                entries.append(self._read(f"log/{len(entries):08d}.json") or b"")
+            if size >= len(entries):
+                break
+        return entries, self._read("log/checkpoint.json")
+
+    def _checkpoints(
+        self, entries: list[bytes], data: bytes | None, marker: dict[str, Any], against: Path | None
+    ) -> None:
         leaves = [leaf_hash(e) for e in entries]
-        data = self._read("log/checkpoint.json")
         if data is not None:
             self._checkpoint("log/checkpoint.json", data, leaves, marker)
         if against is not None:
@@ -315,23 +419,37 @@ class Verifier:
             if self._progress is not None:
                 self._progress(done, len(work), relative)
             self._named.add(relative)
-            path = self.root / relative
-            if not path.exists():
-                self._find(relative, "missing", "the file is gone", run)
-                continue
-            self.report.files += 1
-            if kind == "artifact":
-                if artifact_digest(path) != digest:
-                    self._find(relative, "changed", "its content is not what its name says", run)
-                continue
-            found = path.stat().st_size
-            self.report.bytes += found
-            if found < size:
-                self._find(relative, "truncated", f"{found} bytes are left of {size}", run)
-            elif kind == "vault" and secret is None:
-                continue  # an export without the vault's key: public record only
-            elif (_hmac(path, secret) if kind == "vault" and secret else _sha256(path)) != digest:
-                self._find(relative, "changed", "its digest differs", run)
+            try:
+                self._file(relative, run, digest, size, kind, secret)
+            except FileNotFoundError:
+                if not self._taken_since(relative):
+                    self._find(relative, "missing", "the file is gone", run)
+
+    def _file(self, relative: str, run: str, digest: str, size: int, kind: str, secret: bytes | None) -> None:
+        path = self.root / relative
+        found = path.stat().st_size
+        self.report.files += 1
+        if kind == "artifact":
+            if artifact_digest(path) != digest:
+                self._find(relative, "changed", "its content is not what its name says", run)
+            return
+        self.report.bytes += found
+        if found < size:
+            self._find(relative, "truncated", f"{found} bytes are left of {size}", run)
+        elif kind == "vault" and secret is None:
+            return  # an export without the vault's key: public record only
+        elif (_hmac(path, secret) if kind == "vault" and secret else _sha256(path)) != digest:
+            self._find(relative, "changed", "its digest differs", run)
+
+    def _taken_since(self, relative: str) -> bool:
+        """Whether a run logged after the check began took the file away."""
+        position = self._entry_count
+        while (entry := self.root / f"log/{position:08d}.json").exists():
+            manifest = _json(self.root / "manifests" / f"{_json(entry)['run']}.json")
+            if relative in manifest["removed"]:
+                return True
+            position += 1
+        return False
 
     @staticmethod
     def _listed(manifests: list[dict[str, Any]], removed: set[str]) -> Iterator[tuple[str, str, str, int, str]]:
@@ -348,13 +466,117 @@ class Verifier:
                     seen.add(path)
                     yield path, run, digest, 0, "artifact"
 
+    # -- rows that compactions moved -------------------------------------------------------------------------------------
+
+    def _compactions(self, manifests: list[dict[str, Any]]) -> None:
+        """No compaction took a row away or added one, by the numbers that the manifests give."""
+        known: dict[str, int] = {}
+        for m in manifests:
+            listed = {s["path"]: int(s["rows"]) for s in (*m["segments"], *m["vault"])}
+            known.update(listed)
+            if m["run"]["kind"] != "compact":
+                continue
+            moved = {s["path"].removesuffix(ORIGINS) + ".parquet" for s in m["files"] if s["path"].endswith(ORIGINS)}
+            before, after = Counter[str](), Counter[str]()
+            for path in m["removed"]:
+                before[_table(path)[0]] += known.get(path, 0) if BY not in path else 0
+            for path in moved:
+                after["".join(_table(path))] += listed.get(path, 0)
+            run = m["run"]["id"]
+            for name in after:
+                table, copy = name.split(BY)[0], BY in name
+                rows = after[name] - (after[table] if copy else before[table] - after[table + AGAIN])
+                if rows and not name.endswith(AGAIN):
+                    self._find(f"manifests/{run}.json", "changed", f"its compaction of {name} is {rows:+} rows", run)
+
+    def _rows(self, manifests: list[dict[str, Any]]) -> None:
+        """The rows of every segment ever recorded are those that it was logged with, wherever they lie now."""
+        listed = {s["path"]: (s, m["run"]["id"]) for m in manifests for s in (*m["segments"], *m["vault"])}
+        moved = {s["path"] for m in manifests for s in m["files"] if s["path"].endswith(ORIGINS)}
+        taken = {p: m["run"]["kind"] for m in manifests for p in m["removed"]}
+        compacted: dict[str, list[str]] = {}  # by table and copy, those that are there
+        recorded: dict[str, list[str]] = {}  # by table, those whose rows compactions moved
+        erased: set[str] = set()  # tables of which compacted rows were taken away since
+        for path, (s, run) in listed.items():
+            table, copy = _table(path)
+            if path.removesuffix(".parquet") + ORIGINS in moved:
+                if path not in taken:
+                    compacted.setdefault(table + copy, []).append(path)
+                elif taken[path] != "compact":
+                    erased.add(table)
+            elif taken.get(path) == "compact" and s.get("logical"):
+                recorded.setdefault(table, []).append(path)
+            elif path not in taken and s.get("logical"):
+                self._same(path, run, s, _read_rows(self.root / path))
+        for name, paths in sorted(compacted.items()):
+            table = name.split(BY)[0]
+            if not name.endswith(AGAIN):
+                paths = paths + compacted.get(table + AGAIN, [])
+                for group in _groups(recorded.get(table, []), {p: s["rows"] for p, (s, _) in listed.items()}):
+                    found = self._put_together(paths, group)
+                    for path in group:
+                        s, run = listed[path]
+                        rows = found.get(path)
+                        if rows is None and BY in name:
+                            continue  # compacted before there was this copy
+                        if (rows is None or rows.num_rows < s["rows"]) and table in erased:
+                            continue
+                        self._same(path, run, s, rows, f"those that {name} has of it")
+
+    def _same(self, path: str, run: str, listed: dict[str, Any], rows: Any, which: str = "its rows") -> None:
+        key = self.root / "vault" / "key"
+        if path.startswith("vault/") and not key.exists():
+            return
+        if rows is None or rows.num_rows != listed["rows"]:
+            there = 0 if rows is None else rows.num_rows
+            self._find(path, "changed", f"{which} are {there} rows of {listed['rows']}", run)
+        elif rows_digest(rows, key.read_bytes() if path.startswith("vault/") else None) != listed["logical"]:
+            self._find(path, "changed", f"{which} are not the rows that were recorded", run)
+
+    def _put_together(self, compacted: list[str], group: list[str]) -> dict[str, Any]:
+        """The rows of the segments of `group`, each in the order in which it was written."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        names = {uuid.UUID(Path(path).stem).bytes: path for path in group}
+        wanted = pa.array(list(names), pa.binary(16))
+        parts: list[Any] = []
+        for path in compacted:
+            data = pq.ParquetFile(self.root / path)
+            origins = pq.ParquetFile(self.root / (path.removesuffix(".parquet") + ORIGINS))
+            for i in range(origins.num_row_groups):
+                origin = origins.read_row_group(i)
+                segment = origin["segment"].cast(pa.binary(16))
+                mask = pc.is_in(segment, value_set=wanted)
+                if pc.any(mask).as_py():
+                    rows = data.read_row_group(i).append_column("#segment", segment)
+                    parts.append(rows.append_column("#row", origin["row"]).filter(mask))
+        if not parts:
+            return {}
+        rows = pa.concat_tables(parts, promote_options="default")
+        rows = rows.take(pc.sort_indices(rows, sort_keys=[("#segment", "ascending"), ("#row", "ascending")]))
+        ends = pc.run_end_encode(rows["#segment"].combine_chunks())
+        found, start = {}, 0
+        for name, end in zip(ends.values.to_pylist(), ends.run_ends.to_pylist(), strict=True):
+            mine = rows.slice(start, end - start)
+            run = Path(names[name]).parent.name
+            in_order = mine["#row"].to_pylist() == list(range(end - start))
+            own = pc.all(pc.equal(mine["run_id"], run)).as_py()
+            found[names[name]] = mine.drop_columns(["#segment", "#row"]) if in_order and own else None
+            start = end
+        return found
+
     def _strangers(self) -> None:
-        for path in sorted(self.root.rglob("*")):
+        # os.walk passes over folders that a compaction removes meanwhile
+        for path in sorted(Path(folder) / name for folder, _, names in os.walk(self.root) for name in names):
             if not path.is_file():
                 continue
             relative = path.relative_to(self.root).as_posix()
             if relative in self._named or any(p.as_posix() in self._named for p in Path(relative).parents):
                 continue
+            if path.parent == self.root / "log" and path.stem.isdigit() and int(path.stem) >= self._entry_count:
+                continue  # logged after the check began
             if path.name.endswith(".tmp") or self._unfinished(relative):
                 self.report.leftovers.append(relative)
             elif relative.split("/")[0] in FOLDERS:
@@ -371,14 +593,48 @@ class Verifier:
         )
 
 
+def _table(path: str) -> tuple[str, str]:
+    """Folder and table of a segment, and which copy of the table it belongs to: '' is the one that queries see."""
+    folder, name = path.split("/")[:2]
+    for mark in (BY, AGAIN):
+        if mark in name:
+            return f"{folder}/{name[: name.index(mark)]}", name[name.index(mark) :]
+    return f"{folder}/{name}", ""
+
+
+def _groups(paths: list[str], rows: dict[str, int]) -> Iterator[list[str]]:
+    """Segments by the few, so that their rows fit into memory together."""
+    group: list[str] = []
+    total = 0
+    for path in paths:
+        if group and total + rows[path] > ROWS_AT_ONCE:
+            yield group
+            group, total = [], 0
+        group.append(path)
+        total += rows[path]
+    if group:
+        yield group
+
+
+def _read_rows(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path).read()
+
+
 def checkpoint_text(value: dict[str, Any]) -> bytes:
     """The one way a checkpoint is written down."""
     return json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
 
 
-def verify(root: Path, against: Path | None = None, progress: Callable[[int, int, str], None] | None = None) -> Report:
-    """Check the store at `root`; `against` is a checkpoint kept elsewhere."""
-    return Verifier(root, progress).check(against)
+def verify(
+    root: Path,
+    against: Path | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+    deep: bool = False,
+) -> Report:
+    """Check the store at `root`; `against` is a checkpoint kept elsewhere, `deep` reads every row."""
+    return Verifier(root, progress).check(against, deep)
 
 
 def main() -> int:
@@ -386,8 +642,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("store", type=Path)
     parser.add_argument("--against", type=Path, help="a checkpoint that was kept elsewhere")
+    parser.add_argument("--deep", action="store_true", help="read every row, not only every byte")
     arguments = parser.parse_args()
-    report = verify(arguments.store, arguments.against)
+    report = verify(arguments.store, arguments.against, deep=arguments.deep)
     for finding in report.findings:
         sys.stdout.write(f"{finding}\n")
     verdict = "intact" if report.ok else f"{len(report.findings)} findings"

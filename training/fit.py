@@ -46,9 +46,13 @@ from training.trainer import OPTIMISER, RecordedTrainer
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model and the run that made it; `reused` if that run was on record already. `path` holds its files."""
+    """A model and the run that made it; `reused` if that run was on record already. `path` holds its files.
+
+    `name` is the one under which the run put it on record; a reused model may have another name than the recipe.
+    """
 
     model_id: str
+    name: str
     run_id: str
     reused: bool
     path: Path
@@ -194,4 +198,4 @@ def _vector(store: Store, corpus: Corpus, weights: Mapping[str, float]) -> npt.N
 
 
 def _trained(store: Store, run: RunInfo, *, reused: bool) -> TrainedModel:
-    return TrainedModel(run.result["model_id"], run.id, reused, store.artifact(run.result["artifact"]))
+    return TrainedModel(run.result["model_id"], run.job or "", run.id, reused, store.artifact(run.result["artifact"]))

@@ -1,57 +1,57 @@
-"""How faithful an attribution is: its predictions beside an audit's measurements, cell by cell."""
+"""How faithful an attribution is: its predictions beside an audit's measurements, cell by cell (`influence.fidelity`)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from dashboard.measures import Fidelity, ends
-from dashboard.queries.effects import effects
+from dashboard.queries.effects import Audit, effects
 from dashboard.queries.influences import Attribution, sums
 from lineage.store import Store
 
-REPLICATES = 2000
+if TYPE_CHECKING:
+    from influence.fidelity import Correlation
+
 LEVEL = 0.95
-LEAST = 6  # cells
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Predicted sums by (training set, evaluation set), and how well they agree with what was measured."""
+    """Predicted sums by (training set, evaluation set), and how well they agree with what was measured.
+
+    A correlation is None where there are too few cells for an interval, `ceiling` where it cannot be estimated.
+    """
 
     predicted: Mapping[tuple[str, str], float]
     spearman: Fidelity | None
     pearson: Fidelity | None
+    ceiling: float | None
 
 
-def agreement(store: Store, run_id: str, audit: str, metric: str, attribution: Attribution) -> Agreement:
-    """The attribution's predictions for the audit's cells."""
-    cells = [e for e in effects(store, run_id, audit, metric) if e.estimate is not None]
+def agreement(store: Store, audit: Audit, metric: str, attribution: Attribution) -> Agreement:
+    """The attribution's predictions for the audit's cells, and their fidelity to one metric of it."""
+    from influence.fidelity import fidelity  # scipy is slow to import, and only this page needs it
+
+    cells = effects(store, audit.run_id, audit.audit, metric)
     predicted = sums(store, attribution, tuple(sorted({e.train_set for e in cells})))
-    pairs = [
-        (e.train_set, e.eval_set, predicted.get((e.train_set, e.eval_set)), e.estimate.value)
-        for e in cells
-        if e.estimate
-    ]
-    pairs = [p for p in pairs if p[2] is not None]
-    if len(pairs) < LEAST:
-        return Agreement(predicted, None, None)
-    x, y = np.array([p[2] for p in pairs], dtype=float), np.array([p[3] for p in pairs], dtype=float)
-    rng = np.random.default_rng(0)
-    out = []
-    for name, f in (("Spearman", _rank), ("Pearson", lambda v: v)):
-        value = float(np.corrcoef(f(x), f(y))[0, 1])
-        reps = []
-        for _ in range(300):
-            i = rng.integers(0, len(x), len(x))
-            reps.append(np.corrcoef(f(x[i]), f(y[i]))[0, 1])
-        low, high = np.nanquantile(reps, [0.025, 0.975])
-        e = ends(float(low), float(high), LEVEL)
-        out.append(Fidelity(name, value, e, len(pairs), "cells of this matrix") if e else None)
-    return Agreement(predicted, out[0], out[1])
+    if not any((e.train_set, e.eval_set) in predicted for e in cells):
+        return Agreement({}, None, None, None)
+    found = fidelity(
+        store, method=attribution.method, model=attribution.model_id, audit=audit.audit, metric=metric, level=LEVEL
+    )
+    return Agreement(
+        predicted,
+        _measured("Spearman", found.spearman, len(found.cells)),
+        _measured("Pearson", found.pearson, len(found.cells)),
+        found.ceiling if math.isfinite(found.ceiling) else None,
+    )
 
 
-def _rank(v):  # type: ignore
-    return np.argsort(np.argsort(v)).astype(float)
+def _measured(name: str, correlation: Correlation, cells: int) -> Fidelity | None:
+    interval = ends(correlation.low, correlation.high, LEVEL)
+    if interval is None or not math.isfinite(correlation.value):
+        return None
+    return Fidelity(name, correlation.value, interval, cells, "cells of the matrix")

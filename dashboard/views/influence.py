@@ -70,7 +70,7 @@ def influence_page() -> None:
                 "No audit is on record yet.",
                 "An audit retrains without each slice of the training data, beside random removals of the same size, and "
                 "measures what that does to each slice of the errors.",
-                "earmark audit RECIPE --slice 'ATTRIBUTE=*'",
+                'earmark audit RECIPE --slice "ATTRIBUTE=*"',
             )
         )
         return
@@ -108,12 +108,23 @@ def _choices(known: Sequence[Audit]) -> Chosen:
     attribution = None
     with four:
         if fitting:
-            labels = {k: f"{a.method} · {a.model or 'model'} {a.model_id[:8]}" for k, a in fitting.items()}
-            attribution = fitting[links.choose("Predicted by", labels, name="method")]
+            attribution = _attribution(fitting, audit, metric)
         else:
             st.selectbox("Predicted by", ["nothing on record"], disabled=True)
-    agreed = ask(agreement, audit.run_id, audit.audit, metric, attribution) if attribution else None
+    agreed = ask(agreement, audit, metric, attribution) if attribution else None
     return Chosen(audit, metric, shown, cells, attribution, agreed)
+
+
+def _attribution(fitting: dict[str, Attribution], audit: Audit, metric: str) -> Attribution:
+    """A choice of attributions, the most faithful first, each with its fidelity."""
+    faith = {k: ask(agreement, audit, metric, a).spearman for k, a in fitting.items()}
+    order = sorted(fitting, key=lambda k: -(found.value if (found := faith[k]) else -2))
+    labels = {}
+    for k in order:
+        found, a = faith[k], fitting[k]
+        said = f"fidelity {formats.number(found.value, 2)}" if found else "fidelity unknown"
+        labels[k] = f"{a.method} · {said} · {a.model or 'model'} {a.model_id[:8]}"
+    return fitting[links.choose("Predicted by", labels, name="method")]
 
 
 def _headings(names: Sequence[str]) -> list[Heading]:
@@ -173,7 +184,7 @@ def _matrix(rows: Sequence[Heading], columns: Sequence[Heading], chosen: Chosen,
             nothing(
                 "No attribution for these slices yet.",
                 "It splits a slice's effect among its samples.",
-                "earmark attribute MODEL",
+                'earmark attribute MODEL --target "ATTRIBUTE=*"',
             )
         )
     elif chosen.fidelity is None:
@@ -331,6 +342,13 @@ def _faithful(chosen: Chosen) -> None:
         if chosen.agreement.pearson:
             show(tag("p", chosen.agreement.pearson.sentence(), class_="em-lead"))
         show(tag("p", f"Such a fidelity is {chosen.fidelity.word()}.", class_="em-lead"))
+        if chosen.agreement.ceiling is not None:
+            show(
+                reading(
+                    f"Measurements are uncertain too: even perfect predictions would reach only about "
+                    f"{formats.number(chosen.agreement.ceiling, 2)} here."
+                )
+            )
         show(
             reading(
                 "Each dot is a cell of the matrix: what gradients predicted across, what retraining measured up, with its "

@@ -7,10 +7,10 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 from rich.console import Console
@@ -18,7 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 SHORT = 12  # digits of a digest that people need to see
-Report = Callable[[int, int, str], None]
+
+
+class Report(Protocol):
+    """Told how far a job is."""
+
+    def __call__(self, done: int, total: int, label: str) -> None:
+        """`done` of `total` steps of the part called `label`."""
 
 
 def console() -> Console:

@@ -98,7 +98,8 @@ def make_base(out: Path, *, utterances: int = UTTERANCES, seed: int = 1, progres
         model = train(store, recipe, progress=progress)
         wer = evaluate(store, model.model_id, "unseen", progress=progress).wer
         out.mkdir(parents=True, exist_ok=True)
-        for path in sorted(model.path.iterdir()):
+        # A tokeniser that was loaded and saved again says where it was loaded from: the first one is taken.
+        for path in [*model.path.iterdir(), *(root / "untrained").glob("tokenizer*.json")]:
             shutil.copyfile(path, out / path.name)
         return wer
 

@@ -117,7 +117,7 @@ def utterances(seed: int = 1) -> Iterator[tuple[dict[str, Any], Voice]]:
         texts = sentences(draw.randrange(2**32))
         for accent in CORPUS_ACCENTS:
             for voice in speakers(accent, variants, draw):
-                for number, text in enumerate(islice(texts, _UTTERANCES[split]), start=1):
+                for number, text in enumerate(_distinct(texts, _UTTERANCES[split]), start=1):
                     row = manifest_row(f"speech/{voice.speaker}-{number}.wav", text, voice, split)
                     yield {**row, "condition": CONDITIONS[number % len(CONDITIONS)]}, voice
 

@@ -9,8 +9,8 @@ step is found again when it is on record: a second call computes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from lineage.slices import cut
 from lineage.store import Store
 from training.evaluate import Evaluation, evaluate
 from training.fit import TrainedModel, train
+from training.progress import Progress
 from training.recipe import Recipe
 
 RATE = 16_000
@@ -35,8 +36,7 @@ SEEDS = 3
 METHOD = "adam_tracin"
 MARGIN = 0.03  # three points of WER: less than that counts as none
 
-Report = Callable[[int, int, str], None]
-Stage = Callable[[str], AbstractContextManager[Report]]
+Stage = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,14 @@ def main_job(store: Store, corpus: Path, stage: Stage, workers: int | None = Non
     with stage("evaluating it by slice") as report:
         evaluation = evaluate(store, model.model_id, "demo/test", progress=report)
     with stage("retraining without each slice") as report:
-        audited = audit(
-            store, plan, slices=SLICES, seeds=SEEDS, workers=workers, margin=MARGIN, progress=report
-        )  # fmt: skip
+        audited = audit(store, plan, slices=SLICES, seeds=SEEDS, workers=workers, margin=MARGIN, progress=report)
     with stage("attributing by gradients") as report:
-        attributed = attribute(store, model.model_id, method=METHOD, targets=SLICES, workers=workers, progress=report)
-    return Outcome(model, evaluation, audited, attributed, fidelity(store, audited, attributed))
+        targets = ("all", *SLICES)
+        attributed = attribute(store, model.model_id, method=METHOD, targets=targets, workers=workers, progress=report)
+    return Outcome(model, evaluation, audited, attributed, fidelity(store, method=METHOD, audit=audited.audit))
 
 
-def make_corpus(folder: Path, report: Report) -> None:
+def make_corpus(folder: Path, report: Progress) -> None:
     """Write the corpus under `folder` unless it is there; an interrupted one is begun anew."""
     if (folder / "noise.jsonl").exists():
         return
@@ -93,22 +92,26 @@ def make_corpus(folder: Path, report: Report) -> None:
         raise EarmarkError(f"cannot make {folder}: {error.strerror} — move away what lies there") from error
 
 
-def record(store: Store, corpus: Path, report: Report) -> tuple[SampleSet, SampleSet]:
+def record(store: Store, corpus: Path, report: Progress) -> tuple[SampleSet, SampleSet]:
     """Ingest the corpus, mix the noises in and resample: the sets demo/train and demo/test."""
-    ingest(store, corpus / "manifest.jsonl", name="demo/recordings", progress=lambda n, total: report(n, total, "speech"))
+    ingest(
+        store, corpus / "manifest.jsonl", name="demo/recordings", progress=lambda n, total: report(n, total, "speech")
+    )
     ingest(store, corpus / "noise.jsonl", name="demo/noises", progress=lambda n, total: report(n, total, "noise"))
     made = [_split(store, split, report) for split in ("train", "test")]
     return made[0], made[1]
 
 
-def _split(store: Store, split: str, report: Report) -> SampleSet:
+def _split(store: Store, split: str, report: Progress) -> SampleSet:
     parts = []
     for condition in CONDITIONS:
         name = f"demo/{split}-{condition}"
         where = f"split = '{split}' AND condition = '{condition}'"
         part = cut(store, ["demo/recordings"], name=f"{name}-dry", where=where)
         if condition in NOISE_SNR_DB:
-            pool = cut(store, ["demo/noises"], name=f"{name}-noises", where=f"split = '{split}' AND noise = '{condition}'")
+            pool = cut(
+                store, ["demo/noises"], name=f"{name}-noises", where=f"split = '{split}' AND noise = '{condition}'"
+            )
             part = transform_set(
                 store, part.name, "noise", to=f"{name}-mixed", others=pool.name, seed=1,
                 parameters={"snr_db": NOISE_SNR_DB[condition]}, progress=lambda n, total: report(n, total, "noise"),
@@ -119,10 +122,3 @@ def _split(store: Store, split: str, report: Report) -> SampleSet:
         )  # fmt: skip
         parts.append(part.name)
     return cut(store, parts, name=f"demo/{split}")
-
-
-@contextmanager
-def silent(title: str) -> Iterator[Report]:
-    """A stage that shows nothing."""
-    del title
-    yield lambda done, total, label: None

@@ -1,9 +1,8 @@
 """Attribution methods: ways of saying, from gradients alone, what each training sample did to each target.
 
 A method divides its work into pieces that know nothing of each other (a checkpoint each, say). `prepare` does what all
-samples share in one piece; the `Scorer` that it returns then gives rows of training samples their part of the influence.
-The influence of a sample is the sum of its parts over all pieces; so pieces and blocks of samples can be computed anywhere,
-in any order, and kept.
+samples share in one piece; `Prepared.score` then gives rows of training samples their part of the influence, so pieces and
+blocks of samples can be computed anywhere, in any order, and kept. `combine` makes influences of the parts of all samples.
 
 Sign and unit are those of the `influences` table: value > 0 means that removing the sample would *raise* the target's loss,
 in nats per reference word, so that summing over a slice of the training data predicts what leaving it out does.
@@ -16,6 +15,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -26,8 +26,7 @@ from influence.trajectory import Trajectory
 from lineage.errors import UnknownName
 
 Rows = npt.NDArray[np.int64]
-Scorer = Callable[[Rows], npt.NDArray[np.float64]]
-"""Rows of the training corpus → their part of the influences, [rows, K]."""
+Array = npt.NDArray[np.float64]
 
 _REGISTRY = {
     "grad_dot": "influence.methods.grad_dot:GradDot",
@@ -39,11 +38,21 @@ NAMES = tuple(_REGISTRY)
 UNIT = "nats per reference word"
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A piece ready for samples: `score` maps rows of the training corpus to their parts [rows, K].
+
+    `drop` [K] says by how much the targets' losses really fell in the part of the run that the piece stands for.
+    """
+
+    score: Callable[[Rows], Array]
+    drop: Array
+
+
 class Method(ABC):
     """One attribution method; the class docstring says what it assumes and whose idea it is."""
 
     name: ClassVar[str]
-    unit: ClassVar[str] = UNIT
 
     @abstractmethod
     def pieces(self, trajectory: Trajectory) -> int:
@@ -54,8 +63,12 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def prepare(self, trajectory: Trajectory, targets: Targets, piece: int, batch_size: int) -> Scorer:
+    def prepare(self, trajectory: Trajectory, targets: Targets, piece: int, batch_size: int) -> Prepared:
         """Do what all samples share in a piece. `batch_size` changes speed and memory, not the result."""
+
+    @abstractmethod
+    def combine(self, parts: Array, drops: Array) -> Array:
+        """Influences [n, K] from the parts [pieces, n, K] of all n training samples and the drops [pieces, K]."""
 
 
 def method(name: str) -> Method:

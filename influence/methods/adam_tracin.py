@@ -8,16 +8,17 @@ arXiv 2402.04333), and Bae et al., "Training data attribution via approximate un
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from influence.hooks import Gradient
-from influence.methods import UNIT
 from influence.methods.descent import State
 from influence.methods.tracin import TracIn
-from influence.trajectory import Trajectory, parameters_of
+from influence.trajectory import Array, Trajectory, losses, parameters_of
 
 
 class AdamTracIn(TracIn):
@@ -28,35 +29,40 @@ class AdamTracIn(TracIn):
     """
 
     name = "adam_tracin"
-    unit = UNIT
     clipped_batches: ClassVar[int] = 8
 
-    def scale(self, trajectory: Trajectory, state: State, gradient: Gradient) -> Gradient:
+    def scale(self, trajectory: Trajectory, state: State, model: nn.Module, gradient: Gradient) -> Gradient:
         """See `Descent`."""
         if state.checkpoint is None:
             raise ValueError("AdamW's moments belong to a checkpoint")
         settings = state.checkpoint.optimiser()
         _, second = state.checkpoint.moments()
         correction = 1 - settings["betas"][1] ** state.checkpoint.step
-        clipping = self._clipping(trajectory, state)
+        clipping = self._clipping(trajectory, state, model)
         return {
-            name: g * (clipping / ((second[name].to(g) / correction).sqrt() + settings["eps"])) for name, g in gradient.items()
+            name: g * (clipping / ((second[name].to(g) / correction).sqrt() + settings["eps"]))
+            for name, g in gradient.items()
         }
 
-    def _clipping(self, trajectory: Trajectory, state: State) -> float:
+    def combine(self, parts: Array, drops: Array) -> Array:
+        """See `Method`: each part of the run by itself explains its own drop, and at most what first order promises."""
+        promised, kept = parts.sum(axis=(1, 2)), drops.sum(axis=1)
+        factors = np.divide(kept, promised, out=np.zeros_like(kept), where=promised > 0).clip(0, 1)
+        return np.asarray(np.tensordot(factors, parts, axes=1))
+
+    def _clipping(self, trajectory: Trajectory, state: State, model: nn.Module) -> float:
         """By how much gradients were scaled down in this part of the run, on average."""
         limit = trajectory.recipe.max_grad_norm
         if not limit:
             return 1.0
-        model = trajectory.opened.model
         own = list(parameters_of(model).values())
         chosen = np.unique(np.linspace(state.start, state.stop - 1, self.clipped_batches).round().astype(int))
         factors = []
         for step in chosen:
             rows, weights = trajectory.batch_of(int(step))
-            nll, tokens = trajectory.corpus.family.losses(model, trajectory.corpus.batch(rows))
+            nll, tokens = losses(model, trajectory.corpus, rows)
             loss = (nll * torch.from_numpy(weights).to(nll)).sum() / tokens.sum()
             parts = torch.autograd.grad(loss, own, allow_unused=True)
-            norm = float(torch.sqrt(sum((p.double() ** 2).sum() for p in parts if p is not None)))
+            norm = math.sqrt(sum(float((p.double() ** 2).sum()) for p in parts if p is not None))
             factors.append(min(1.0, limit / (norm + 1e-6)))
         return float(np.mean(factors))

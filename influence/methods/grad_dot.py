@@ -7,7 +7,6 @@ Needs nothing but the model.
 
 from __future__ import annotations
 
-from influence.methods import UNIT
 from influence.methods.descent import Descent, State
 from influence.trajectory import Trajectory
 
@@ -20,8 +19,7 @@ class GradDot(Descent):
     """
 
     name = "grad_dot"
-    unit = f"{UNIT}, as under plain gradient descent"
 
     def states(self, trajectory: Trajectory) -> list[State]:
         """See `Descent`."""
-        return [State(None, 0, len(trajectory.rates))]
+        return [State(None, None, 0, len(trajectory.rates))]

@@ -6,20 +6,19 @@ arXiv 2002.08484): the loss that each sample took off the target is summed up al
 
 from __future__ import annotations
 
-from influence.methods import UNIT
 from influence.methods.descent import Descent, State
 from influence.trajectory import Trajectory
 from lineage.errors import EarmarkError
+from training.checkpoints import Checkpoint
 
 
 class TracIn(Descent):
     """Σ over checkpoints of ⟨∇L, ∇nll_i⟩ there, times the learning rates of the steps since the checkpoint before.
 
-    Assumes plain gradient descent: under AdamW the order of magnitude means little, while the ranking often holds.
+    Assumes plain gradient descent, which AdamW is not: it takes large steps where gradients are small.
     """
 
     name = "tracin"
-    unit = f"{UNIT}, as under plain gradient descent"
 
     def states(self, trajectory: Trajectory) -> list[State]:
         """See `Descent`.
@@ -32,8 +31,8 @@ class TracIn(Descent):
                 f"run {trajectory.run.id[:13]} kept no checkpoints, which {self.name} follows — train with "
                 "'checkpoints: 6' in the recipe (the weights will be the same), or use method grad_dot"
             )
-        ends = [c.step for c in trajectory.checkpoints]
+        kept: list[Checkpoint | None] = [None, *trajectory.checkpoints]
         return [
-            State(checkpoint, start, end)
-            for checkpoint, start, end in zip(trajectory.checkpoints, [0, *ends[:-1]], ends, strict=True)
+            State(before, after, before.step if before else 0, after.step)
+            for before, after in zip(kept, trajectory.checkpoints, strict=False)
         ]

@@ -114,7 +114,7 @@ def receivers(kept: Path) -> Receivers:
     return _made[1]
 
 
-def _state() -> object:
+def _state() -> tuple[int, dict[str, str], list[tuple[str, int]]]:
     """Everything that the configuration may come from."""
     named = {k: v for k, v in os.environ.items() if k.startswith("OPENLINEAGE")}
     places = [Path(named["OPENLINEAGE_CONFIG"])] if "OPENLINEAGE_CONFIG" in named else []
@@ -129,7 +129,7 @@ def _state() -> object:
 
 
 def _make(kept: Path) -> Receivers:
-    named, stamps = _state()[1:]  # type: ignore[index]
+    _, named, stamps = _state()
     if not named and not stamps:
         return _NOBODY
     from openlineage.client import OpenLineageClient

@@ -12,7 +12,7 @@ Every facet is given our own producer: left out, the client would sign it with O
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -41,7 +41,7 @@ class Context:
     package: str
     code: str
     parent: tuple[str, str] | None  # run and job
-    attributes: tuple[tuple[str, str], ...] = field(default=())  # of the samples: key, 'number' or 'text'
+    attributes: tuple[tuple[str, str], ...] | None = None  # of samples: key, 'number' or 'text'; known at the end
 
 
 def job_name(kind: str, job: str | None) -> str:
@@ -57,7 +57,7 @@ def event(
     outputs: Sequence[Subject] = (),
     error: str | None = None,
 ) -> RunEvent:
-    """One event; what a subject's own facets say follows from the subject alone."""
+    """One event. At its end (when the context has the attributes) a run tells schemas and statistics as well."""
     return RunEvent(
         eventTime=at.isoformat(),
         eventType=state,
@@ -113,7 +113,7 @@ def _job_facets(context: Context) -> dict[str, Any]:
 
 def _input(context: Context, subject: Subject) -> InputDataset:
     told: dict[str, Any] = {}
-    if subject.kind == "set":
+    if subject.kind == "set" and context.attributes is not None:
         size = subject.facts["size"]
         told["inputStatistics"] = facets.input_statistics_input_dataset.InputStatisticsInputDatasetFacet(
             size, producer=producer()
@@ -159,7 +159,8 @@ def _facets(context: Context, subject: Subject) -> dict[str, Any]:
     }
     if subject.kind == "set":
         facts = subject.facts
-        told["schema"] = facets.schema_dataset.SchemaDatasetFacet(_schema(context.attributes), producer=producer())
+        if context.attributes is not None:
+            told["schema"] = facets.schema_dataset.SchemaDatasetFacet(_schema(context.attributes), producer=producer())
         told[KEY] = EarmarkSampleSetDatasetFacet(
             subject.digest,
             facts["size"],

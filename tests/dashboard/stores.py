@@ -2,7 +2,7 @@
 
 The speech is tones, ingested and mixed with noise on the record. What the invented model hears follows three rules, so that
 every figure can be worked out by hand: it hears the first word of `scot` as "fish", misses the last word under `babble`, and
-adds "uh" at the end for the first utterance of each speaker.
+adds "uh" to clean speech of `us`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def mixed(store: Store, noises: Sequence[str] = NOISES, snr_db: float = 6.0) -> 
 def write_corpus(folder: Path) -> Path:
     """Tones as speech and a hiss as noise, with their manifests."""
     folder.mkdir(parents=True)
-    lines = []
+    lines: list[dict[str, str]] = []
     for split, accent, speaker, number in (
         (split, a, f"{split}-{a}-{s}", n)
         for split in ("train", "test")
@@ -124,14 +124,16 @@ def write_corpus(folder: Path) -> Path:
     return folder / "speech.jsonl"
 
 
-def heard(text: str, attributes: Mapping[str, str], first: bool) -> str:
+def heard(text: str, attributes: Mapping[str, str]) -> str:
     """What the invented model makes of an utterance."""
     words = text.split()
     if attributes.get("accent") == "scot":
         words[0] = "fish"
     if attributes.get("noise") == "babble":
         words.pop()
-    return " ".join([*words, *(["uh"] if first else [])])
+    elif attributes.get("accent") == "us":
+        words.append("uh")
+    return " ".join(words)
 
 
 def trained(store: Store, name: str, *, seed: int = 0, weights: Mapping[str, float] | None = None) -> str:
@@ -163,12 +165,10 @@ def evaluated(store: Store, model: str, *, metrics: bool = True) -> tuple[str, s
     ids = members(store, data.digest).to_pylist()
     said = store.vault.transcripts(ids)
     rows = {r["sample_id"]: r for r in store.read("samples", ["sample_id", "speaker_key", "attributes"]).to_pylist()}
-    seen: set[Any] = set()
     hypotheses, predictions = [], []
     for i in sorted(ids, key=lambda i: (str(rows[i]["speaker_key"]), i)):
         speaker, attributes = rows[i]["speaker_key"], dict(rows[i]["attributes"])
-        text = heard(said[i], attributes, speaker not in seen)
-        seen.add(speaker)
+        text = heard(said[i], attributes)
         counts = wer.count([said[i]], [text])[0]
         hypotheses.append({"sample_id": i, "hypothesis": text, "speaker_key": speaker})
         predictions.append(
@@ -269,7 +269,7 @@ def attributed(
             )
             spread = blur * max(abs(s) for s in strength.values()) / len(ids) * len(names)
             values[i, target] = value + spread * float(draw.standard_normal())
-    with store.run("attribute", job=method, inputs=[model]) as run:
+    with store.run("attribute", job=method, config={"method": method, "model": model}, inputs=[model]) as run:
         run.append(
             "influences",
             [

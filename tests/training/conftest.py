@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ def say(words: list[str], pitch: float, rng: np.random.Generator) -> Waveform:
     return quantise(Waveform(clip.astype(np.float32)[:, None], RATE))
 
 
-def populate(
+def _populate(
     store: Store, name: str, count: int, seed: int, speakers: int = 4, texts: list[str] | None = None
 ) -> SampleSet:
     """Put `count` utterances of one to four words on record as set `name`."""
@@ -113,15 +113,18 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with sets `train` (24 utterances) and `test` (16)."""
     made = Store.init(tmp_path_factory.mktemp("module") / "store")
-    populate(made, "train", 24, seed=1)
-    populate(made, "test", 16, seed=2)
+    _populate(made, "train", 24, seed=1)
+    _populate(made, "test", 16, seed=2)
     return made
+
+
+@pytest.fixture(scope="session")
+def populate() -> Callable[..., SampleSet]:
+    """`populate(store, name, count, seed, speakers=4, texts=None)`: a set of synthetic utterances."""
+    return _populate
 
 
 @pytest.fixture
 def recipe(base: Path) -> Recipe:
     """Two epochs of the tiny model on `train`."""
     return Recipe(name="tiny", base=str(base), train="train", epochs=2, batch_size=5, learning_rate=3e-3, dropout=0.1)
-
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import populate
 
 from lineage.errors import EarmarkError
 from lineage.ids import halves
-from lineage.sets import create_set, resolve_set
+from lineage.sets import SampleSet, create_set, resolve_set
 from lineage.store import Store
 from training.corpus import open_corpus
 from training.families import open_family
+
+Populate = Callable[..., SampleSet]
 
 
 def test_a_corpus_is_the_set_in_the_order_of_its_ids(store: Store, base: Path) -> None:
@@ -40,7 +42,7 @@ def test_masks_go_by_membership(store: Store, base: Path) -> None:
     assert not corpus.mask(foreign).any()
 
 
-def test_strange_words_are_counted_and_named(store: Store, base: Path) -> None:
+def test_strange_words_are_counted_and_named(store: Store, base: Path, populate: Populate) -> None:
     made = populate(store, "strange", 6, seed=8, texts=["one", "two ten", "ten", "three", "Four", "five"])
     family = open_family("whisper", str(base))
     corpus = open_corpus(store, made.digest, family)
@@ -52,7 +54,7 @@ def test_strange_words_are_counted_and_named(store: Store, base: Path) -> None:
     assert open_corpus(store, made.digest, family, transcripts="basic").encodable().sum() == 4
 
 
-def test_long_transcripts_are_named(store: Store, base: Path) -> None:
+def test_long_transcripts_are_named(store: Store, base: Path, populate: Populate) -> None:
     made = populate(store, "wordy", 3, seed=9, texts=["one", "one " * 4 + "two", "two"])
     family = open_family("whisper", str(base))
     family.config.max_target_positions, before = 5, family.config.max_target_positions
@@ -65,7 +67,7 @@ def test_long_transcripts_are_named(store: Store, base: Path) -> None:
         family._encode.cache_clear()
 
 
-def test_long_clips_noise_and_missing_samples_are_refused(store: Store, base: Path) -> None:
+def test_long_clips_noise_and_missing_samples_are_refused(store: Store, base: Path, populate: Populate) -> None:
     family = open_family("whisper", str(base))
     long = populate(store, "long", 4, seed=10, texts=["one"] * 3 + ["one two three four five six"])
     with pytest.raises(

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import pytest
 import torch
-from conftest import populate
 
 from lineage.errors import EarmarkError, UnknownName
-from lineage.sets import members, resolve_set
+from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from training import bootstrap
 from training.evaluate import evaluate, predict
@@ -67,8 +68,6 @@ def test_predictions_are_complete_and_sorted(store: Store, trained: TrainedModel
 
 
 def test_batches_change_nothing(store: Store, trained: TrainedModel) -> None:
-    import shutil
-
     whole = predict(store, trained.model_id, "test")
     copy = store.root.parent / "copy"
     shutil.copytree(store.root, copy)
@@ -119,7 +118,9 @@ def test_metrics_are_on_record_with_their_normaliser(store: Store, trained: Trai
     assert (row["speakers"], row["samples"], row["level"]) == (4, 16, bootstrap.LEVEL)
 
 
-def test_words_the_model_cannot_spell_are_errors_not_refusals(store: Store, trained: TrainedModel) -> None:
+def test_words_the_model_cannot_spell_are_errors_not_refusals(
+    store: Store, trained: TrainedModel, populate: Callable[..., SampleSet]
+) -> None:
     populate(store, "open", 8, seed=11, texts=["one ten", "two", "eleven", "three", "four", "Five", "six", "seven"])
     done = evaluate(store, trained.model_id, "open")
     losses = done.predictions.table["loss"].to_pylist()

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import hashlib
 import json
-import multiprocessing
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from lineage.errors import EarmarkError
 from lineage.identity import sample_id
 from lineage.recorder import NewSample, Recorder
-from lineage.sets import members, resolve_set
+from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from training import features
 from training.families import Family, open_family
@@ -27,7 +32,7 @@ def rows(store: Store, name: str):
     ids = members(store, resolve_set(store, name).digest)
     return store.sql(
         "SELECT sample_id, audio_key FROM samples JOIN wanted ON sample_id = id ORDER BY sample_id",
-        tables={"wanted": __import__("pyarrow").table({"id": ids})},
+        tables={"wanted": pa.table({"id": ids})},
     )
 
 
@@ -81,11 +86,11 @@ def test_other_settings_are_other_features(store: Store, family: Family, base: P
     assert len(runs(store)) == len(before) + 1
 
 
-def test_shards_say_whose_features_they_hold(store: Store, family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_say_whose_features_they_hold(
+    tmp_path: Path, family: Family, populate: Callable[..., SampleSet], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(features, "SHARD", 10)
-    made = Store.init(store.root.parent / "shards")
-    from conftest import populate
-
+    made = Store.init(tmp_path / "store")
     populate(made, "some", 23, seed=5)
     view = open_features(made, family, rows(made, "some"))
     assert len(runs(made)) == 3
@@ -101,8 +106,6 @@ def test_shards_say_whose_features_they_hold(store: Store, family: Family, monke
 
 
 def test_erased_shards_are_made_again(store: Store, family: Family) -> None:
-    import shutil
-
     wanted = rows(store, "test")
     whole = open_features(store, family, wanted)
     before = [whole[i].copy() for i in range(len(whole))]
@@ -113,26 +116,34 @@ def test_erased_shards_are_made_again(store: Store, family: Family) -> None:
     assert all((again[i] == before[i]).all() for i in range(len(before)))
 
 
-def _compute(root: str, base: str) -> bytes:
-    store = Store.open(root)
-    view = open_features(store, open_family("whisper", base), rows(store, "some"))
-    return b"".join(view[i].tobytes() for i in range(len(view)))
+ALONE = """
+import hashlib, sys
+from lineage.sets import SampleSet, members, resolve_set
+from lineage.store import Store
+from training.corpus import open_corpus
+from training.families import open_family
+store = Store.open(sys.argv[1])
+view = open_corpus(store, resolve_set(store, "some").digest, open_family("whisper", sys.argv[2])).features
+print(hashlib.sha256(b"".join(view[i].tobytes() for i in range(len(view)))).hexdigest())
+"""
 
 
 @pytest.mark.slow
-def test_processes_need_not_wait_for_each_other(tmp_path: Path, base: Path) -> None:
-    from conftest import populate
-
+def test_processes_need_not_wait_for_each_other(
+    tmp_path: Path, family: Family, base: Path, populate: Callable[..., SampleSet]
+) -> None:
     made = Store.init(tmp_path / "store")
     populate(made, "some", 40, seed=6)
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        one, other = pool.starmap(_compute, [(str(made.root), str(base))] * 2)
-    assert one == other == _compute(str(made.root), str(base))
+    command = [sys.executable, "-c", ALONE, str(made.root), str(base)]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [worker.communicate(timeout=120)[0].strip() for worker in workers]
+    view = open_features(made, family, rows(made, "some"))
+    here = hashlib.sha256(b"".join(view[i].tobytes() for i in range(len(view)))).hexdigest()
+    assert said == [here, here]
 
 
 def test_a_clip_that_does_not_fit_is_named(store: Store, family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(family, "frames", 10)
-    monkeypatch.setattr(family, "_features_digest", None, raising=False)
     with pytest.raises(EarmarkError, match=r"sample [0-9a-f-]{36}: the clip lasts"):
         open_features(store, family, rows(store, "train"))
     assert store.runs()[-1].status == "failed"

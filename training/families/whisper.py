@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.nn import functional
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer, GenerationConfig
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
@@ -197,15 +198,30 @@ class Whisper(Family):
     def model(
         self, folder: Path | None = None, *, dropout: float | None = None, attention: str = "eager"
     ) -> torch.nn.Module:
-        """See `Family`; `dropout` is that of residual branches and embeddings."""
+        """See `Family`; `dropout` is that of residual branches and embeddings.
+
+        Raises:
+            EarmarkError: the weights are damaged or incomplete.
+        """
         changes = {} if dropout is None else {"dropout": dropout}
+        where = folder or self.base.path
         with quiet():
-            model: torch.nn.Module = AutoModelForSpeechSeq2Seq.from_pretrained(
-                folder or self.base.path, attn_implementation=attention, dtype=torch.float32, **changes
+            try:
+                model, report = AutoModelForSpeechSeq2Seq.from_pretrained(
+                    where, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **changes
+                )
+            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise EarmarkError(f"the weights in {where} cannot be read ({reason}) — restore them") from error
+        absent = sorted(report["missing_keys"])
+        if absent:  # they would be drawn at random
+            raise EarmarkError(
+                f"{where} has no weights for {absent[0]} and {len(absent) - 1} more — give a whole checkpoint"
             )
         # Whisper's sinusoidal positions are constants; `from_pretrained` forgets that they take no gradient.
-        model.model.encoder.embed_positions.requires_grad_(False)  # type: ignore[union-attr]
-        return model.eval()
+        model.model.encoder.embed_positions.requires_grad_(False)
+        ready: torch.nn.Module = model.eval()
+        return ready
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Family`."""
@@ -229,15 +245,17 @@ class Whisper(Family):
         ended = torch.zeros(count, dtype=torch.bool, device=device)
         score = torch.zeros(count, dtype=torch.float64, device=device)
         length = torch.zeros(count, dtype=torch.int64, device=device)
+        never = torch.tensor(self._suppressed, dtype=torch.int64, device=device)
+        never_first = torch.tensor(self._suppressed_first, dtype=torch.int64, device=device)
         chosen: list[torch.Tensor] = []
         cache = None
         for position in range(self.config.max_target_positions - len(self.prompt) + 1):
             out = model(encoder_outputs=(heard,), decoder_input_ids=step, past_key_values=cache, use_cache=True)
             cache = out.past_key_values
             logits = out.logits[:, -1].float()
-            logits[:, self._suppressed] = -torch.inf
+            logits[:, never] = -torch.inf
             if position == 0:
-                logits[:, self._suppressed_first] = -torch.inf
+                logits[:, never_first] = -torch.inf
             best = logits.log_softmax(dim=-1).max(dim=-1)
             token = torch.where(ended, self.end, best.indices)
             score += torch.where(ended, 0.0, best.values.double())

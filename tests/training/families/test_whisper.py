@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     GenerationConfig,
@@ -224,6 +225,20 @@ def test_unknown_families_and_broken_bases(base: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(EarmarkError, match="cannot be read"):
         open_family("whisper", str(tmp_path))
+
+
+@pytest.mark.parametrize(("damage", "said"), [("cut", "cannot be read"), ("lost", "has no weights for model")])
+def test_damaged_and_incomplete_weights_are_refused(base: Path, tmp_path: Path, damage: str, said: str) -> None:
+    for path in base.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = tmp_path / "model.safetensors"
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        kept = {n: t for n, t in load_file(weights).items() if "decoder.layer_norm" not in n}
+        save_file(kept, weights, {"format": "pt"})
+    with pytest.raises(EarmarkError, match=said):
+        open_family("whisper", str(tmp_path)).model()
 
 
 def test_adaptable_modules_are_linear_and_not_tied(family: Family) -> None:

@@ -1,0 +1,61 @@
+"""What the demo found, as tables for a terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from earmark.cli.output import console, say
+from earmark.demo.corpus import NULL_ACCENT
+from earmark.demo.job import Outcome
+from influence.audit import findings
+from influence.fidelity import Correlation
+from influence.statistics import Effect
+
+
+def print_findings(outcome: Outcome) -> None:
+    """Word error rates by slice; what each slice of the training data does to its own errors; how far gradients agree."""
+    terminal = console()
+    terminal.print(_rates(outcome))
+    terminal.print(_effects(outcome))
+    say(
+        "Points of WER, 95 % intervals. Positive: the model is worse without that part of its training data. "
+        f"'{NULL_ACCENT}' is already known to the base model: the built-in null."
+    )
+    f = outcome.fidelity
+    say(
+        f"Gradients ({f.method}) against retraining over {len(f.cells)} cells, {f.metric}: Spearman {_span(f.spearman)}, "
+        f"Pearson {_span(f.pearson)}; at best {f.ceiling:.2f} could be reached, given the noise of the retrainings."
+    )
+
+
+def _rates(outcome: Outcome) -> Table:
+    table = Table(title="Word error rate by slice of the test data", box=None, title_justify="left", pad_edge=False)
+    for column in ("slice", "WER", "interval", "speakers", "words"):
+        table.add_column(column, justify="left" if column == "slice" else "right")
+    for f in outcome.evaluation.figures:
+        if f.metric == "wer" and (f.slice == "all" or f.slice.startswith(("accent=", "noise="))):
+            i = f.interval
+            span = f"{100 * i.low:.1f} to {100 * i.high:.1f}"
+            table.add_row(f.slice, f"{100 * i.value:.1f} %", span, str(i.blocks), str(f.words))
+    return table
+
+
+def _effects(outcome: Outcome) -> Table:
+    table = Table(title="\nWhat leaving a slice out of training does to that slice", box=None, title_justify="left")
+    for column in ("left out", "Δ WER", "interval", "random removal", "interval", "its data …"):
+        table.add_column(column, justify="left" if column in ("left out", "its data …") else "right")
+    for found in findings(outcome.audit):
+        e: Effect = found.effect
+        table.add_row(
+            e.train_slice, f"{100 * e.estimate:+.1f}", _ends(e.low, e.high),
+            "" if e.control is None else f"{100 * e.control:+.1f}", _ends(e.control_low, e.control_high), e.verdict,
+        )  # fmt: skip
+    return table
+
+
+def _ends(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def _span(c: Correlation) -> str:
+    return f"{c.value:.2f} ({c.low:.2f} to {c.high:.2f})"
