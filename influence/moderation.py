@@ -34,18 +34,16 @@ class Moderated:
     most_freedom: float
 
 
-def prior(variances: Array, freedom: float) -> tuple[float, float]:
-    """The scaled-inverse-χ² prior (degrees of freedom, variance) that best explains `variances`, by moments of their logs.
+def prior(variances: Array, freedom: float) -> float:
+    """How many degrees of freedom the variances' agreement is worth: those of the inverse-χ² prior that explains them best.
 
-    Infinite degrees of freedom mean that they scatter no more than chance makes equal variances scatter.
+    By moments of the logs (Smyth 2004, section 6.2). Infinite if they scatter no more than chance makes equal variances
+    scatter. Of the prior's location no use is made: drawing towards the mean keeps the variances unbiased on average, and
+    errs towards too large ones where they differ.
     """
-    mean = float(variances.mean())
-    logs = np.log(np.maximum(variances, 1e-5 * mean)) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    logs = np.log(np.maximum(variances, 1e-5 * variances.mean()))
     excess = logs.var(ddof=1) - float(special.polygamma(1, freedom / 2)) if len(logs) > 2 else 0.0
-    if excess <= 0:
-        return np.inf, mean
-    d0 = 2 * _inverse_trigamma(excess)
-    return d0, float(np.exp(logs.mean() + special.digamma(d0 / 2) - np.log(d0 / 2)))
+    return 2 * _inverse_trigamma(excess) if excess > 0 else np.inf
 
 
 def moderate(outcomes: Array) -> Moderated:
@@ -65,11 +63,8 @@ def moderate(outcomes: Array) -> Moderated:
     own_freedom, all_freedom = k - 1.0, (j - 1.0) * (k - 1.0)
     if not own.any():
         return Moderated(own, np.full(j, own_freedom), all_freedom)
-    d0, common = prior(own, own_freedom)
-    if d0 > MOST_BORROWED:
-        d0, common = MOST_BORROWED, float(own.mean())
-    d0 = min(d0, all_freedom - own_freedom)
-    variance = (d0 * common + own_freedom * own) / (d0 + own_freedom)
+    d0 = min(prior(own, own_freedom), MOST_BORROWED, all_freedom - own_freedom)
+    variance = (d0 * own.mean() + own_freedom * own) / (d0 + own_freedom)
     return Moderated(variance * trend, np.full(j, d0 + own_freedom), min(MOST_BORROWED + own_freedom, all_freedom))
 
 

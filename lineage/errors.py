@@ -26,6 +26,10 @@ class UnknownName(EarmarkError):
         super().__init__(f"no {kind} '{name}'{hint}{exist}{'; ' + mend if mend else ''}")
 
 
+class Conflict(EarmarkError):
+    """Another run was faster at something that only one may do; nothing was recorded, and trying again is safe."""
+
+
 class AmbiguousName(EarmarkError):
     """A prefix that fits several ids."""
 

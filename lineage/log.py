@@ -15,6 +15,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +59,11 @@ class Log:
         write_durably(root / "vault" / "signing.key", raw, mode=0o600)
         return base64.b64encode(private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
+    def foresee(self, entries: list[Entry]) -> None:
+        """Take the beginning of the log as known, so that its files need not be read."""
+        if len(entries) > len(self._entries):
+            self._entries = list(entries)
+
     def entries(self) -> list[Entry]:
         """All entries, oldest first; reads only those that are new since the last call.
 
@@ -74,13 +80,17 @@ class Log:
             except (ValueError, KeyError, TypeError) as error:
                 raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
 
-    def append(self, run: str, manifest: str) -> Entry:
-        """Make a run visible; `manifest` is the SHA-256 of its manifest, which is on disk already."""
+    def append(self, run: str, manifest: str, condition: Callable[[], None] = lambda: None) -> Entry:
+        """Make a run visible; `manifest` is the SHA-256 of its manifest, which is on disk already.
+
+        `condition` is called with the log as it stands and may raise; if it does not, the entry follows upon just that log.
+        """
         temporary = self.root / f".{uuid7()}.tmp"
         try:
             while True:
                 entry = Entry(len(self.entries()), run, manifest)
                 write_durably(temporary, entry.to_bytes())
+                condition()
                 try:
                     os.link(temporary, self.root / f"{entry.position:08d}.json")
                 except FileExistsError:

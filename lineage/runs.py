@@ -7,6 +7,7 @@ the log. Law: a run that does not complete leaves its `RunInfo` and not one row.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,8 @@ from lineage import environment
 from lineage.events.journal import Journal
 from lineage.identity import file_digest, uuid7
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
-from lineage.segments import Rows, as_table, sync_folder, write_segment
+from lineage.segments import Rows, as_table, sync_folder, write_durably, write_segment
+from lineage.verifier import rows_digest
 from lineage.subjects import KEYS
 
 if TYPE_CHECKING:
@@ -37,13 +39,20 @@ JSON_COLUMNS = ("config", "result", "environment")
 
 @dataclass(frozen=True)
 class Segment:
-    """One Parquet file as its manifest lists it; `path` is relative to the store. A vault segment's digest is keyed."""
+    """One Parquet file as its manifest lists it; `path` is relative to the store.
+
+    `digest` is of the file, `logical` of its rows in their order (`lineage.verifier.rows_digest`), which stays true of the
+    rows when a compaction moves them; both are keyed for a vault segment. `logical` is empty where rows were only moved.
+    `order` is the column by which the rows are sorted, if they are.
+    """
 
     table: str
     path: str
     rows: int
     bytes: int
     digest: str
+    logical: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,9 +168,11 @@ class _Buffer:
         rows = pa.concat_tables(self._pending.pop(name))
         path = self._store.root / self._folder / name / self._run_id / f"{uuid7()}.parquet"
         write_segment(path, table, rows)
-        digest = self._store.vault.file_digest(path) if self._folder == "vault" else file_digest(path)
+        vault = self._store.vault if self._folder == "vault" else None
+        digest = vault.file_digest(path) if vault else file_digest(path)
+        logical = vault.rows_digest(rows) if vault else rows_digest(rows)
         relative = path.relative_to(self._store.root).as_posix()
-        self.segments.append(Segment(name, relative, rows.num_rows, path.stat().st_size, digest))
+        self.segments.append(Segment(name, relative, rows.num_rows, path.stat().st_size, digest, logical))
 
     def discard(self) -> None:
         """Drop everything, written or not."""
@@ -169,15 +180,14 @@ class _Buffer:
         for segment in self.segments:
             (self._store.root / segment.path).unlink(missing_ok=True)
         self.segments.clear()
-        for table in self._tables:
-            folder = self._store.root / self._folder / table / self._run_id
+        for folder in (self._store.root / self._folder).glob(f"*/{self._run_id}"):
             shutil.rmtree(folder, ignore_errors=True)
 
     def sync(self) -> None:
         """Make the folders' entries durable."""
         for folder in {(self._store.root / s.path).parent for s in self.segments}:
-            sync_folder(folder)
-            sync_folder(folder.parent)
+            for entry in (folder, folder.parent, folder.parent.parent):
+                sync_folder(entry)
 
 
 @dataclass
@@ -240,6 +250,17 @@ class Run:
         self.artifacts.append(digest)
         return digest
 
+    def keep(self, table: str, name: str, data: bytes) -> None:
+        """Keep a further file of the record, which is no table, beside the run's segments of `table`."""
+        path = self.store.root / "tables" / table / self.id / name
+        write_durably(path, data)
+        relative = path.relative_to(self.store.root).as_posix()
+        self.files.append(Segment(table, relative, 0, len(data), hashlib.sha256(data).hexdigest()))
+
+    def adopt(self, segment: Segment) -> None:
+        """List a segment that was written into a folder of this run by other means than `append`."""
+        (self.vault if segment.path.startswith("vault/") else self._tables).segments.append(segment)
+
     def info(self, status: str) -> RunInfo:
         """The run as it stands now."""
         captured = environment.capture()
@@ -256,7 +277,7 @@ class Run:
         """Make the run visible, with its rows if it completed and without them otherwise."""
         if status != "completed":
             self.discard()
-            self.attributes, self.artifacts, self.outputs = {}, [], []
+            self.attributes, self.artifacts, self.outputs, self.files, self.removed = {}, [], [], [], []
         warnings = self.events.warnings()
         if warnings:
             self.result["warnings"] = [*self.result.get("warnings", ()), *warnings]

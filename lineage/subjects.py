@@ -31,6 +31,13 @@ class Subject:
     run: str | None = None
 
 
+def without_folder(name: str) -> str:
+    """A name that may be a path, without the folders above it, which may tell of a person; `owner/name` stays whole."""
+    plain = name.replace("\\", "/").rstrip("/")
+    is_path = plain.startswith(("/", ".", "~")) or plain[1:3] == ":/" or plain.count("/") > 1
+    return plain.rsplit("/", 1)[-1] if is_path else plain
+
+
 def from_row(table: str, row: Mapping[str, Any]) -> Subject:
     """The subject that a row of `sample_sets` or `models` describes."""
     return Subject(row[KEYS[table]], KINDS[table], row["name"], row, row["run_id"])

@@ -24,7 +24,7 @@ from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, keyed_id
 from lineage.schema import VAULT
 from lineage.segments import empty, write_durably
-from lineage.verifier import KEY_CHECK
+from lineage.verifier import KEY_CHECK, rows_digest
 
 BATCH = 256  # utterances whose sound is in memory at a time
 
@@ -67,6 +67,10 @@ class Vault:
             while block := stream.read(1 << 20):
                 mac.update(block)
         return mac.hexdigest()
+
+    def rows_digest(self, rows: pa.Table) -> str:
+        """Keyed digest (hex) of rows in their order, wherever they lie (`lineage.verifier.rows_digest`)."""
+        return rows_digest(rows, self._key)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 

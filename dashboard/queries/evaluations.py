@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dashboard.measures import Rate, ends
 from dashboard.queries import NAMED_SETS, SAMPLES
@@ -110,25 +112,14 @@ def slice_rates(store: Store, evaluation: Evaluation, metric: str) -> tuple[Slic
 
 def filtered_rates(store: Store, evaluation: Evaluation, metric: str, filters: Filters) -> tuple[SliceRate, ...]:
     """The same slices within what the filters let through, by the same bootstrap; slices left empty are not there."""
-    amount = AMOUNTS[metric]
+    rows = slice_rates(store, evaluation, metric)
+    sums = _sums_by_block(store, evaluation, metric, [conditions(evaluation, row.slice, filters) for row in rows])
     found = []
-    for row in slice_rates(store, evaluation, metric):
-        condition = conditions(evaluation, row.slice, filters)
-        if condition is None:
-            continue
-        sums = store.sql(
-            f"""
-            SELECT sum({amount})::DOUBLE AS amount, sum(p.words)::DOUBLE AS words, count(*) AS samples,
-                   count(DISTINCT s.speaker_key) AS speakers
-            FROM {joined(evaluation)} WHERE {condition} AND ({amount}) IS NOT NULL
-            GROUP BY coalesce(s.speaker_key, p.sample_id) ORDER BY coalesce(s.speaker_key, p.sample_id)
-            """
-        )
-        if not sums.num_rows:
-            continue
-        words = sums["words"].to_numpy().astype(np.float64)
+    for index, row in enumerate(rows):
+        blocks = sums.filter(pc.field("slice") == index)
+        words = blocks["words"].to_numpy().astype(np.float64)
         interval = bootstrap.ratio_of_sums(
-            sums["amount"].to_numpy().astype(np.float64),
+            blocks["amount"].to_numpy().astype(np.float64),
             words,
             level=evaluation.level,
             replicates=evaluation.replicates,
@@ -137,9 +128,32 @@ def filtered_rates(store: Store, evaluation: Evaluation, metric: str, filters: F
         if np.isnan(interval.value):
             continue
         rate = Rate(metric, interval.value, ends(interval.low, interval.high, interval.level))
-        samples = int(sums["samples"].to_numpy().sum())
-        found.append(SliceRate(row.slice, row.attribute, row.value, rate, sums.num_rows, samples, int(words.sum())))
+        samples = int(blocks["samples"].to_numpy().sum())
+        found.append(SliceRate(row.slice, row.attribute, row.value, rate, blocks.num_rows, samples, int(words.sum())))
     return tuple(found)
+
+
+def _sums_by_block(store: Store, evaluation: Evaluation, metric: str, wanted: list[str | None]) -> pa.Table:
+    """Amount, words and utterances of every speaker in each slice (by its place in `wanted`), speakers in order.
+
+    An utterance of an unknown speaker is a block of its own.
+    """
+    each = [
+        f"SELECT {index} AS slice, block, amount, words FROM utterance p JOIN sample s USING (sample_id) WHERE {condition}"
+        for index, condition in enumerate(wanted)
+        if condition is not None
+    ]
+    return store.sql(
+        f"""
+        WITH sample AS MATERIALIZED (SELECT sample_id, speaker_key, attributes FROM {SAMPLES}),
+             utterance AS MATERIALIZED (
+                 SELECT p.sample_id, coalesce(speaker_key, p.sample_id) AS block, {AMOUNTS[metric]} AS amount, words
+                 FROM predictions p JOIN sample USING (sample_id) WHERE p.run_id = {quote(evaluation.predictions)})
+        SELECT slice, block, sum(amount)::DOUBLE AS amount, sum(words)::DOUBLE AS words, count(*) AS samples
+        FROM ({" UNION ALL ".join(each) or "SELECT 0 AS slice, block, amount, words FROM utterance WHERE false"})
+        WHERE amount IS NOT NULL GROUP BY slice, block ORDER BY slice, block
+        """
+    )
 
 
 def filterable(store: Store, evaluation: Evaluation) -> dict[str, tuple[str, ...]]:

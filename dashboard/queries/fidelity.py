@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dashboard.measures import Fidelity, ends
 from dashboard.queries.effects import Audit, effects
 from dashboard.queries.influences import Attribution, sums
+from influence.fidelity import Correlation, fidelity
 from lineage.store import Store
-
-if TYPE_CHECKING:
-    from influence.fidelity import Correlation
 
 LEVEL = 0.95
 
@@ -33,8 +30,6 @@ class Agreement:
 
 def agreement(store: Store, audit: Audit, metric: str, attribution: Attribution) -> Agreement:
     """The attribution's predictions for the audit's cells, and their fidelity to one metric of it."""
-    from influence.fidelity import fidelity  # scipy is slow to import, and only this page needs it
-
     cells = effects(store, audit.run_id, audit.audit, metric)
     predicted = sums(store, attribution, tuple(sorted({e.train_set for e in cells})))
     if not any((e.train_set, e.eval_set) in predicted for e in cells):

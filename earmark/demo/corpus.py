@@ -24,7 +24,6 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +107,14 @@ def manifest_row(path: str, text: str, voice: Voice, split: str) -> dict[str, An
 def write_manifest(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Write rows as JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def _distinct(texts: Iterator[str], count: int) -> list[str]:
+    """The next `count` texts without repeats: a voice that says the same thing twice would give the same sample twice."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[next(texts)] = None
+    return list(found)
 
 
 def utterances(seed: int = 1) -> Iterator[tuple[dict[str, Any], Voice]]:

@@ -24,7 +24,7 @@ from lineage import sql
 from lineage.environment import package_versions
 from lineage.events.facets import KEY, EarmarkSampleSetDatasetFacet
 from lineage.schema import TABLES
-from lineage.subjects import Subject
+from lineage.subjects import Subject, without_folder
 
 REPOSITORY = "https://github.com/earmark-audit/earmark"
 STATES = {"completed": RunState.COMPLETE, "failed": RunState.FAIL, "aborted": RunState.ABORT}
@@ -45,8 +45,8 @@ class Context:
 
 
 def job_name(kind: str, job: str | None) -> str:
-    """`train.demo`; of a job that is named after a path, only the last part is told."""
-    return f"{kind}.{job.replace(chr(92), '/').rstrip('/').rsplit('/', 1)[-1]}" if job else kind
+    """For example `train.demo`."""
+    return f"{kind}.{without_folder(job)}" if job else kind
 
 
 def event(
@@ -142,7 +142,7 @@ def _output(context: Context, subject: Subject) -> OutputDataset:
 
 def name(subject: Subject) -> str:
     """The data set's name within the namespace."""
-    return f"{subject.kind}s/{subject.name or subject.digest}"
+    return f"{subject.kind}s/{without_folder(subject.name or subject.digest)}"
 
 
 def _columns(subject: Subject, metrics: Any) -> dict[str, Any]:

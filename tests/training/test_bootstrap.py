@@ -44,6 +44,8 @@ def test_the_same_numbers_give_the_same_interval_in_any_order() -> None:
     one = bootstrap.ratio(errors, words, who, seed=3)
     other = bootstrap.ratio(errors[shuffled], words[shuffled], who[shuffled], seed=3)
     assert one == other
+    renamed = np.array(list("qwertyuio"))[who]
+    assert bootstrap.ratio(errors, words, renamed, seed=3) == one
     assert bootstrap.ratio(errors, words, who, seed=4) != one
 
 
@@ -53,7 +55,7 @@ def test_a_published_interval_can_be_recomputed() -> None:
     assert (found.value, round(found.low, 6), round(found.high, 6)) == GOLDEN
 
 
-GOLDEN = (0.3875, 0.2, 0.695545)
+GOLDEN = (0.3875, 0.2, 0.7)
 
 
 def test_a_system_does_not_differ_from_itself() -> None:
