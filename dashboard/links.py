@@ -68,10 +68,10 @@ def switch(label: str, options: Mapping[str, str], *, name: str, help: str | Non
     return picked
 
 
-def page_number(name: str, pages: int) -> int:
-    """The page (from 0) that the address asks for, within bounds."""
-    wanted = at(name) or "1"
-    return min(max(int(wanted) if wanted.isdigit() else 1, 1), max(pages, 1)) - 1
+def page_number(name: str) -> int:
+    """The page (from 0) that the address asks for; whether there is such a page the query sees."""
+    wanted = at(name) or ""
+    return int(wanted) - 1 if wanted.isascii() and wanted.isdigit() and 0 < len(wanted) < 10 and int(wanted) else 0
 
 
 def several(label: str, options: Mapping[str, str], *, name: str, help: str | None = None) -> tuple[str, ...]:

@@ -127,13 +127,14 @@ class Views:
     def update(self, connection: duckdb.DuckDBPyConnection, store: Store, tables: Iterable[str]) -> None:
         """Make the views of `tables` show what is published now."""
         for name in tables:
-            files = [str((store.root / s.path).resolve()) for s in store.segments(name)]
             attributes = store.attributes() if name == "samples" else {}
-            state = (len(files), files[-1:], tuple(sorted(attributes.items())))
-            if self._made.get(name) == tuple(map(repr, state)):
+            state = (store.changes(name), tuple(sorted(attributes.items())))
+            if self._made.get(name) == state:
                 continue
+            root = store.root.resolve()
+            files = [f"{root}/{s.path}" for s in store.segments(name)]
             connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(TABLES[name], files, attributes)}")
-            self._made[name] = tuple(map(repr, state))
+            self._made[name] = state
 
 
 def view(table: Table, files: list[str], attributes: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -29,10 +30,11 @@ import pyarrow as pa
 from duckdb.sqltypes import UUID as DUCKDB_UUID
 from duckdb.sqltypes import VARCHAR
 
-from lineage import artifacts, environment, sql
-from lineage.errors import AmbiguousName, EarmarkError, UnknownName
+from lineage import artifacts, environment, packed, sql
+from lineage.errors import AmbiguousName, Conflict, EarmarkError, UnknownName
 from lineage.identity import digest_of, hex_prefix, uuid7
-from lineage.log import Log
+from lineage.living import alive
+from lineage.log import Entry, Log
 from lineage.runs import Manifest, Run, RunInfo, Segment
 from lineage.schema import FORMAT_VERSION, TABLES
 from lineage.segments import write_durably
@@ -47,6 +49,9 @@ class Store:
         self.root = root
         self.log = Log(root)
         self._manifests: dict[str, Manifest] = {}  # by run, in the order in which they became visible
+        self._live: dict[str, dict[str, Segment]] = {}  # by folder, e.g. 'tables/edges': the segments that readers see
+        self._changes: Counter[str] = Counter()  # of those, by folder
+        self._files: dict[str, Segment] = {}  # further files of the record by name
         self._removed: set[str] = set()
         self._attributes: dict[str, str] = {}
         self._views = sql.Views()
@@ -138,42 +143,74 @@ class Store:
         digest_of(config)  # a configuration that is not JSON is found before the work, not after
         code = environment.code_version(package)
         run = Run(self, uuid7(), kind, job, key, config, list(inputs), list(parents), seed, code, package)
-        run.start()
-        try:
-            yield run
-        except KeyboardInterrupt:
-            run.publish("aborted")
-            raise
-        except BaseException as error:
-            run.result = {"error": type(error).__name__}
-            run.publish("failed")
-            raise
-        try:
-            run.publish("completed")
-        except BaseException:
-            if run.id not in {e.run for e in self.log.entries()}:
-                run.discard()
-                run.events.abandon()
-            raise
+        with alive(self.root, run.id):
+            run.start()
+            try:
+                yield run
+            except KeyboardInterrupt:
+                run.publish("aborted")
+                raise
+            except BaseException as error:
+                run.result = {"error": type(error).__name__}
+                run.publish("failed")
+                raise
+            try:
+                run.publish("completed")
+            except BaseException:
+                if run.id not in {e.run for e in self.log.entries()}:
+                    run.discard()
+                    run.events.abandon()
+                raise
 
     def publish(self, manifest: Manifest) -> None:
         """Make a run visible, whole and durably: its manifest is written, then the log names it."""
         data = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False, sort_keys=True).encode()
-        write_durably(self.root / "manifests" / f"{manifest.run.id}.json", data)
-        self.log.append(manifest.run.id, hashlib.sha256(data).hexdigest())
+        path = self.root / "manifests" / f"{manifest.run.id}.json"
+        write_durably(path, data)
+        try:
+            self.log.append(
+                manifest.run.id, hashlib.sha256(data).hexdigest(), lambda: self._still_there(manifest.removed)
+            )
+        except Conflict:
+            path.unlink()
+            raise
+
+    def _still_there(self, paths: Sequence[str]) -> None:
+        """Of two runs that take away the same file only one is recorded: the other worked on what was there no more."""
+        if paths:
+            self.refresh()
+            gone = next((p for p in paths if p in self._removed), None)
+            if gone is not None:
+                raise Conflict(f"{gone} was taken away by another run meanwhile — nothing was changed, run it again")
 
     def refresh(self) -> None:
         """See the runs published since the last look."""
+        if not self._manifests:
+            known = packed.unpack(self.root)
+            self.log.foresee([entry for entry, _ in known])
+            for entry, data in known:
+                self._admit(entry, data)
         for entry in self.log.entries()[len(self._manifests) :]:
-            path = self.root / "manifests" / f"{entry.run}.json"
-            try:
-                manifest = Manifest.from_json(json.loads(path.read_text()))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
-            self._manifests[entry.run] = manifest
-            self._removed.update(manifest.removed)
-            for name, kind in manifest.attributes.items():
-                self._attributes[name] = kind if self._attributes.get(name, kind) == kind else "text"
+            self._admit(entry)
+
+    def _admit(self, entry: Entry, data: bytes | None = None) -> None:
+        path = self.root / "manifests" / f"{entry.run}.json"
+        try:
+            manifest = Manifest.from_json(json.loads(path.read_bytes() if data is None else data))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
+        self._manifests[entry.run] = manifest
+        for segment in (*manifest.segments, *manifest.vault):
+            folder = _folder(segment.path)
+            self._live.setdefault(folder, {})[segment.path] = segment
+            self._changes[folder] += 1
+        self._files.update({f.path.rpartition("/")[2]: f for f in manifest.files})
+        for gone in manifest.removed:
+            self._live.get(_folder(gone), {}).pop(gone, None)
+            self._changes[_folder(gone)] += 1
+        self._removed.update(manifest.removed)
+        for name, kind in manifest.attributes.items():
+            self._attributes[name] = kind if self._attributes.get(name, kind) == kind else "text"
 
     def manifests(self) -> list[Manifest]:
         """All published manifests in the order in which they became visible."""
@@ -206,11 +243,26 @@ class Store:
 
     def segments(self, table: str) -> list[Segment]:
         """The segments of a public table that published runs list."""
-        return [s for m in self.manifests() for s in m.segments if s.table == table and s.path not in self._removed]
+        return self.listed(f"tables/{table}")
+
+    def listed(self, folder: str) -> list[Segment]:
+        """The segments below `folder` ('tables/samples', 'vault/clips') that published runs list and none took away."""
+        self.refresh()
+        return list(self._live.get(folder, {}).values())
+
+    def changes(self, table: str) -> int:
+        """How often the list of a public table's segments has changed; the same number means the same list."""
+        self.refresh()
+        return self._changes[f"tables/{table}"]
+
+    def file(self, name: str) -> Path | None:
+        """A further file of the record by its name; None if no run listed one."""
+        self.refresh()
+        found = self._files.get(name)
+        return None if found is None else self.root / found.path
 
     def _vault_segments(self, table: str) -> list[Path]:
-        listed = (s for m in self.manifests() for s in m.vault)
-        return [self.root / s.path for s in listed if s.table == table and s.path not in self._removed]
+        return [self.root / s.path for s in self.listed(f"vault/{table}")]
 
     def attributes(self) -> dict[str, str]:
         """All attribute keys on record; 'number' where every value ever seen is one, else 'text'."""
@@ -273,3 +325,8 @@ class Store:
     def put(self, content: Path | bytes) -> str:
         """Keep a file, a folder or bytes under its digest; keeping it twice is keeping it once."""
         return artifacts.keep(self.root, content)
+
+
+def _folder(path: str) -> str:
+    """Folder and table of a segment: 'tables/edges' of 'tables/edges/<run>/<uuid>.parquet'."""
+    return "/".join(path.split("/", 2)[:2])

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from lineage.errors import AmbiguousName, UnknownName
+from lineage.identity import hex_prefix
+
 if TYPE_CHECKING:
     from lineage.runs import Manifest
     from lineage.store import Store
@@ -84,3 +87,21 @@ class Subjects:
             else:
                 rows = pq.read_table(self._store.root / segment.path, partitioning=None)
             yield from rows.to_pylist()
+
+
+def resolve_model(store: Store, ref: str) -> Subject:
+    """The model meant by a name (the newest of that name), an id, or the beginning of an id.
+
+    Raises:
+        UnknownName, AmbiguousName: no such model, or several.
+    """
+    rows = store.sql("SELECT model_id, name FROM models ORDER BY run_id").to_pylist()
+    named = [r["model_id"] for r in rows if r["name"] == ref]
+    prefix = hex_prefix(ref)
+    fitting = {r["model_id"] for r in rows if prefix and len(prefix) >= 4 and r["model_id"].startswith(prefix)}
+    found = named[-1:] or sorted(fitting)
+    if not found:
+        raise UnknownName("model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE")
+    if len(found) > 1:
+        raise AmbiguousName("model", ref, found)
+    return store.subjects.find(found[0])

@@ -11,12 +11,26 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# The newest row of each sample: a sample that two runs recorded stands in the table twice.
-SAMPLES = "(SELECT * FROM samples QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1)"
+
+def newest_samples(among: str = "") -> str:
+    """The newest row of each sample, as a subquery: a sample that two runs recorded stands in the table twice.
+
+    `among` is a SELECT of the only ids that are needed; without it all rows are sorted.
+    """
+    where = f"WHERE sample_id IN ({among}) " if among else ""
+    return f"(SELECT * FROM samples {where}QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1)"
+
+
+SAMPLES = newest_samples()
 
 # What each set is called: by the newest name that somebody gave it, by a slice's only where there is no other.
 NAMED_SETS = """(SELECT set_digest, first(name ORDER BY kind IN ('slice', 'control'), run_id DESC) AS name
                  FROM sample_sets GROUP BY set_digest)"""
+
+
+def within(number: int, total: int, size: int) -> int:
+    """A page's number (from 0) brought into a list of `total` rows."""
+    return min(max(number, 0), max(0, -(-total // size) - 1))
 
 
 @dataclass(frozen=True)

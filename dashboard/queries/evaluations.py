@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dashboard.measures import Rate, ends
-from dashboard.queries import NAMED_SETS, SAMPLES
+from dashboard.queries import NAMED_SETS, newest_samples
 from lineage.sql import quote
 from lineage.store import Store
 from training import bootstrap
@@ -145,7 +145,7 @@ def _sums_by_block(store: Store, evaluation: Evaluation, metric: str, wanted: li
     ]
     return store.sql(
         f"""
-        WITH sample AS MATERIALIZED (SELECT sample_id, speaker_key, attributes FROM {SAMPLES}),
+        WITH sample AS MATERIALIZED (SELECT sample_id, speaker_key, attributes FROM {_samples(evaluation)}),
              utterance AS MATERIALIZED (
                  SELECT p.sample_id, coalesce(speaker_key, p.sample_id) AS block, {AMOUNTS[metric]} AS amount, words
                  FROM predictions p JOIN sample USING (sample_id) WHERE p.run_id = {quote(evaluation.predictions)})
@@ -196,8 +196,12 @@ def joined(evaluation: Evaluation) -> str:
     """The FROM clause of an evaluation's predictions `p` beside their samples `s`."""
     return (
         f"(SELECT * FROM predictions WHERE run_id = {quote(evaluation.predictions)}) p "
-        f"LEFT JOIN {SAMPLES} s ON s.sample_id = p.sample_id"
+        f"LEFT JOIN {_samples(evaluation)} s ON s.sample_id = p.sample_id"
     )
+
+
+def _samples(evaluation: Evaluation) -> str:
+    return newest_samples(f"SELECT sample_id FROM predictions WHERE run_id = {quote(evaluation.predictions)}")
 
 
 def _slice_names(store: Store) -> dict[str, str]:

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from dashboard.queries import Page
+from dashboard.queries import Page, within
 from lineage.store import Store
 
 
@@ -84,7 +84,7 @@ def ranked(
     """
     key = {**_key(attribution), "target": target_set, "slice": train_set}
     total = store.sql(f"SELECT count(*) AS n {body}", key).to_pylist()[0]["n"]
-    number = min(number, max(0, -(-total // size) - 1))
+    number = within(number, total, size)
     rows = store.sql(
         f"SELECT sample_id, value {body} ORDER BY value {'DESC' if helpful else 'ASC'}, sample_id LIMIT $size OFFSET $skip",
         {**key, "size": size, "skip": number * size},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dashboard.queries import NAMED_SETS, SAMPLES, Page
+from dashboard.queries import NAMED_SETS, SAMPLES, Page, within
 from lineage.store import Store
 
 MOST_VALUES = 24  # an attribute with more distinct values describes nothing at a glance
@@ -179,6 +179,7 @@ def sets(store: Store, kinds: tuple[str, ...], number: int, size: int) -> Page[S
               QUALIFY row_number() OVER (PARTITION BY name, set_digest ORDER BY run_id DESC) = 1)
     """
     total = _one(store, f"SELECT count(*) AS n {body}", {"kinds": list(kinds)})["n"]
+    number = within(number, total, size)
     rows = store.sql(
         f"SELECT set_digest AS digest, name, kind, predicate, size, duration_s AS seconds, words {body} "
         "ORDER BY run_id DESC, name LIMIT $size OFFSET $skip",
@@ -212,6 +213,7 @@ def runs(store: Store, kind: str | None, number: int, size: int) -> Page[RunRow]
     """Runs, newest first, of one kind or of all."""
     where, parameters = ("WHERE kind = $kind", {"kind": kind}) if kind else ("", {})
     total = _one(store, f"SELECT count(*) AS n FROM runs {where}", parameters)["n"]
+    number = within(number, total, size)
     rows = store.sql(
         f"""
         SELECT run_id, kind, coalesce(job, '') AS job, status, started, wall_s, cpu_s, peak_bytes
@@ -226,6 +228,7 @@ def models(store: Store, number: int, size: int) -> Page[ModelRow]:
     """Models, newest first; weights that several runs arrived at stand there once."""
     newest = "(SELECT * FROM models QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY run_id DESC) = 1)"
     total = _one(store, f"SELECT count(*) AS n FROM {newest}")["n"]
+    number = within(number, total, size)
     rows = store.sql(
         f"""
         SELECT model_id, coalesce(m.name, '') AS name, coalesce(family, '') AS family, coalesce(base, '') AS base,

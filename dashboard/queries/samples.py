@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from dashboard.queries import SAMPLES
+from dashboard.queries import newest_samples
 from lineage.graph import ancestors, descendants, models_of
 from lineage.ids import id_array
 from lineage.store import Store
@@ -116,7 +116,7 @@ def _facts(store: Store, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Facts]:
         f"""
         SELECT s.sample_id, s.speaker_key, s.source, s.licence, s.kind, s.duration_s, s.sample_rate, s.channels, s.words,
                s.attributes, s.sample_id NOT IN (SELECT child_id FROM edges) AS recorded
-        FROM {SAMPLES} s JOIN wanted ON wanted.id = s.sample_id
+        FROM {newest_samples("SELECT id FROM wanted")} s
         """,
         tables={"wanted": pa.table({"id": id_array(ids)})},
     ).to_pylist()

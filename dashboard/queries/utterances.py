@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dashboard.queries import Page
+from dashboard.queries import Page, within
 from dashboard.queries.evaluations import Evaluation, Filters, conditions, joined
 from lineage.store import Store
 
@@ -83,7 +83,7 @@ def utterances(
     if condition is None:
         return Page((), 0, 0, size)
     total = store.sql(f"SELECT count(*) AS n FROM {joined(evaluation)} WHERE {condition}").to_pylist()[0]["n"]
-    number = min(number, max(0, -(-total // size) - 1))
+    number = within(number, total, size)
     rows = store.sql(
         f"""
         SELECT {_COLUMNS} FROM {joined(evaluation)} WHERE {condition}

@@ -259,7 +259,7 @@ def _rankings(effect: Effect, attribution: Attribution, fidelity: Fidelity) -> N
     """The slice's samples, the most helpful on the left and the most harmful on the right."""
     cell = (attribution, effect.eval_set, effect.train_set)
     end = ask(largest, *cell)
-    pages = {name: ask(ranked, *cell, name == "helpful", links.page_number(name, 10**6), SIZE) for name in SAYS}
+    pages = {name: ask(ranked, *cell, name == "helpful", links.page_number(name), SIZE) for name in SAYS}
     ids = tuple(i.sample_id for page in pages.values() for i in page.rows)
     known, said, sounds = ask(facts, ids), vault_access.transcripts(ids), vault_access.sounds(ids)
     for column, (name, (say, does)) in zip(st.columns(2, gap="large"), SAYS.items(), strict=True):

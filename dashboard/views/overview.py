@@ -175,7 +175,7 @@ def _runs() -> None:
         show(table(columns, rows, caption="Runs by kind and what they cost"))
     with right:
         kind = links.switch("Kind of run", options, name="kind")
-        page = ask(overview.runs, None if kind == "all" else kind, links.page_number("runs", 10**6), SIZE)
+        page = ask(overview.runs, None if kind == "all" else kind, links.page_number("runs"), SIZE)
         columns = [
             Column("Run"),
             Column("Kind"),
@@ -209,7 +209,7 @@ def _models(totals: overview.Totals) -> None:
     if not totals.models:
         show(nothing("No model yet.", "A recipe says what to train on what, and how.", "earmark train RECIPE"))
         return
-    page = ask(overview.models, links.page_number("models", 10**6), SIZE)
+    page = ask(overview.models, links.page_number("models"), SIZE)
     columns = [
         Column("Model"),
         Column("Name"),
@@ -249,7 +249,7 @@ def _sets() -> None:
     plain = [k for k in counts if k != "control"]
     options = {"data": "data, splits and slices"} | {k: f"{k} ({n})" for k, n in counts.items()}
     kind = links.switch("Kind of set", options, name="sets-of")
-    page = ask(overview.sets, tuple(plain) if kind == "data" else (kind,), links.page_number("sets", 10**6), SIZE)
+    page = ask(overview.sets, tuple(plain) if kind == "data" else (kind,), links.page_number("sets"), SIZE)
     columns = [
         Column("Set"),
         Column("Name"),

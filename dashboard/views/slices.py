@@ -183,7 +183,7 @@ def _behind(slice: str, evaluation: Evaluation, filters: Filters) -> None:
     left, right = st.columns([3, 2], gap="large")
     with left:
         order = links.choose("Order", {k: v[0] for k, v in ORDERS.items()}, name="order")
-        page = ask(utterances, evaluation, slice, filters, order, links.page_number("page", 10**6), SIZE)
+        page = ask(utterances, evaluation, slice, filters, order, links.page_number("page"), SIZE)
         selected = _selected(page.rows)
         _list(page.rows, evaluation, selected, pager(page))
     with right:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from rich.tree import Tree
 
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
 from earmark.cli.output import console, print_rows, say, short
-from lineage import graph, schema, sets, sql
+from lineage import graph, reference, schema, sets, sql
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.store import Store
@@ -227,10 +228,16 @@ def _trace_model(store: Store, model: str, as_json: bool) -> None:
     say(f"  every recording: earmark sql \"FROM behind_model('{short(model)}')\"")
 
 
-def schema_(table: Annotated[str | None, typer.Argument(help="One table; all if left out.")] = None) -> None:
+def schema_(
+    table: Annotated[str | None, typer.Argument(help="One table; all if left out.")] = None,
+    markdown: Annotated[bool, typer.Option(help="As the SQL reference in docs/.")] = False,
+) -> None:
     """Describe the tables, columns and macros of the record."""
     if table is not None and table not in schema.TABLES:
         raise UnknownName("table", table, schema.TABLES)
+    if markdown:
+        sys.stdout.write(reference.markdown())
+        return
     for t in [schema.TABLES[table]] if table else schema.TABLES.values():
         say(f"[bold]{t.name}[/]  {t.doc}")
         for c in t.columns:

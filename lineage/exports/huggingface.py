@@ -18,22 +18,22 @@ import pyarrow as pa
 
 from lineage.exports import Format, register
 from lineage.exports.parcel import Parcel
-from lineage.exports.utterances import Utterance, utterances
+from lineage.exports.utterances import Utterance, attribute_names, utterances
 
 SHARD_BYTES = 500 << 20
 BATCH_BYTES = 8 << 20
-COLUMNS = ("sample_id", "text", "speaker", "kind", "source", "licence")
+TEXT: dict[str, Any] = {"dtype": "string", "_type": "Value"}
+CORE: dict[str, dict[str, Any]] = {
+    **{name: TEXT for name in ("sample_id", "text", "speaker", "kind", "source", "licence")},
+    "duration": {"dtype": "float64", "_type": "Value"},
+    "sampling_rate": {"dtype": "int32", "_type": "Value"},
+    "audio": {"decode": False, "_type": "Audio"},
+}
 
 
 def _write(parcel: Parcel) -> None:
-    attributes = sorted(parcel.store.attributes())
-    features = {
-        **{name: {"dtype": "string", "_type": "Value"} for name in COLUMNS},
-        "duration": {"dtype": "float64", "_type": "Value"},
-        "sampling_rate": {"dtype": "int32", "_type": "Value"},
-        "audio": {"decode": False, "_type": "Audio"},
-        **{name: {"dtype": "string", "_type": "Value"} for name in attributes},
-    }
+    attributes = [name for name in attribute_names(parcel) if name not in CORE]
+    features = CORE | {name: TEXT for name in attributes}
     shards = _Shards(parcel.folder, _schema(features))
     for utterance in utterances(parcel):
         shards.add(_row(utterance, attributes), len(utterance.sound))

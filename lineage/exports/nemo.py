@@ -31,6 +31,7 @@ def _write(parcel: Parcel) -> None:
 
 def _row(utterance: Utterance) -> dict[str, Any]:
     row: dict[str, Any] = {
+        **{("lang" if k == "language" else k): v for k, v in utterance.attributes.items()},
         "audio_filepath": utterance.file,
         "duration": utterance.duration_s,
         "text": utterance.text or "",
@@ -38,7 +39,6 @@ def _row(utterance: Utterance) -> dict[str, Any]:
         "source": utterance.source,
         "licence": utterance.licence,
         "kind": "noise" if utterance.kind == "noise" else None,
-        **{("lang" if k == "language" else k): v for k, v in utterance.attributes.items()},
     }
     return {name: value for name, value in row.items() if value is not None}
 

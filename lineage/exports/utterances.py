@@ -92,6 +92,15 @@ def utterances(parcel: Parcel) -> Iterator[Utterance]:
     )
 
 
+def attribute_names(parcel: Parcel) -> list[str]:
+    """The attributes that any sample of the parcel's set has, sorted."""
+    query = """
+        SELECT DISTINCT unnest(map_keys(attributes)) AS name FROM samples
+        WHERE sample_id IN (SELECT sample_id FROM members WHERE set_digest = ?) ORDER BY name"""
+    names: list[str] = parcel.store.sql(query, [parcel.samples.digest])["name"].to_pylist()
+    return names
+
+
 def _shape(wave: Waveform) -> tuple[int, int, int]:
     return wave.frames, wave.rate, wave.channels
 
