@@ -23,7 +23,7 @@ from influence import bank
 from influence.controls import Match
 from influence.panels import Generalise, Outcome
 from influence.plan import Plan, freeze, request
-from influence.statistics import MARGINS, Declaration, Effect, LeftOut, Tested, effects
+from influence.statistics import MARGINS, Declaration, Effect, EvalSlice, LeftOut, effects
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -247,7 +247,7 @@ def _outcome(store: Store, plan: Plan, trained: bank.Retrained | None) -> Outcom
     return Outcome(errors, {sample: value for sample, value in losses if value is not None})
 
 
-def _tested(store: Store, plan: Plan, predictions: str) -> list[Tested]:
+def _tested(store: Store, plan: Plan, predictions: str) -> list[EvalSlice]:
     """Words and speakers of the evaluation slices; words as the normaliser of the `predictions` run counts them."""
     rows = store.sql(
         "SELECT p.sample_id, p.words, s.speaker_key FROM predictions p LEFT JOIN samples s USING (sample_id) "
@@ -260,7 +260,9 @@ def _tested(store: Store, plan: Plan, predictions: str) -> list[Tested]:
     tested = []
     for frozen in plan.tested:
         ids = members(store, frozen.set_digest).to_pylist()
-        tested.append(Tested(frozen.name, frozen.set_digest, {i: words[i] for i in ids}, {i: speakers[i] for i in ids}))
+        tested.append(
+            EvalSlice(frozen.name, frozen.set_digest, {i: words[i] for i in ids}, {i: speakers[i] for i in ids})
+        )
         if not sum(tested[-1].words.values()):
             raise EarmarkError(f"evaluation slice {frozen.name} has no reference words — leave it out of the audit")
     return tested

@@ -13,16 +13,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from safetensors.torch import load_model
+from torch import nn
 
 from influence.executor import Job, executor, store_at
 from influence.watch import Watch
 from lineage.store import Store
 from training import lora
 from training.evaluate import predict
-from training.families import open_family
+from training.families import Family, open_family
 from training.fit import TrainedModel, train
 from training.models import Opened, resolve_model
 from training.progress import Progress, silent
@@ -160,9 +162,15 @@ def retrain(
 def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
     """The trained model with the family of its base, which the process has open, and with it tokeniser and features."""
     family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
-    model = family.model(attention=recipe.attention)
     if recipe.method == "lora":
-        model = lora.load(model, trained.path)
+        model: nn.Module = lora.load(family.model(attention=recipe.attention), trained.path)
     else:
+        model = _vessel(family, recipe.attention)
         load_model(model, trained.path / "model.safetensors")
     return Opened(resolve_model(store, trained.model_id), family, model.eval(), recipe.transcripts)
+
+
+@lru_cache(maxsize=1)
+def _vessel(family: Family, attention: str) -> nn.Module:
+    """A model into which one retraining's weights after the other are put; building one costs more than filling it."""
+    return family.model(attention=attention)

@@ -108,6 +108,7 @@ class Tap:
         `nll` [B] comes from the forward pass that was listened to; `targets` has [K, *shape] for every trainable parameter
         (those left out count as zero).
         """
+        self._expect(nll)
         scores: Tensor | None = None
         for layer, parameter, name in self._backward(nll):
             if name in targets:
@@ -121,6 +122,7 @@ class Tap:
 
     def gradients(self, nll: Tensor) -> Gradient:
         """Each sample's gradient, [B, *shape] by parameter; zero where a parameter was not used."""
+        self._expect(nll)
         found = {n: p.new_zeros(len(nll), *p.shape) for n, p in self.parameters.items()}
         for layer, parameter, name in self._backward(nll):
             found[name] += layer.gradient(parameter)
@@ -146,6 +148,10 @@ class Tap:
                 f"({total.tolist()} against {expected}) — a parameter is used outside its layer; attribute with LoRA"
             )
         return scores
+
+    def _expect(self, nll: Tensor) -> None:
+        if nll.ndim != 1 or not self._calls:
+            raise ValueError("needs the per-sample losses [B] of a forward pass inside the block")
 
     def _heard(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
         """Forward hook: note the call; a look-up that the whole batch shares is copied per sample."""
@@ -196,8 +202,6 @@ class Tap:
     def _backward(self, nll: Tensor) -> Iterator[tuple[Layer, str, str]]:  # type: ignore[type-arg]
         """(layer, its parameter, the parameter's name in the model) for every use of a trainable parameter."""
         calls, self._calls, self._batch = self._calls, [], None
-        if nll.ndim != 1 or not calls:
-            raise ValueError("needs the per-sample losses [B] of a forward pass inside the block")
         heard = {id(c.module) for c in calls}
         silent = [m for m in self._layers if id(m) not in heard]
         unheard = [p for m in silent for p in m.parameters(recurse=False) if id(p) in self._names]

@@ -69,7 +69,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Tested:
+class EvalSlice:
     """An evaluation slice: reference words of its utterances, and who said them."""
 
     name: str
@@ -113,7 +113,7 @@ class _Measured:
     """The contrasts of one cell before it is judged."""
 
     slice: LeftOut
-    tested: Tested
+    tested: EvalSlice
     estimate: Contrast
     control: Contrast | None
     cell: Cell
@@ -122,7 +122,7 @@ class _Measured:
 def effects(
     outcomes: Sequence[Sequence[Outcome]],
     slices: Sequence[LeftOut],
-    tested: Sequence[Tested],
+    tested: Sequence[EvalSlice],
     declaration: Declaration,
     *,
     audit: str,
@@ -147,12 +147,12 @@ def effects(
     return rows
 
 
-def _only(target: Tested, scored: set[UUID]) -> Tested:
+def _only(target: EvalSlice, scored: set[UUID]) -> EvalSlice:
     """The part of an evaluation slice that has a value: a transcript that the model cannot spell has no loss."""
     return replace(target, words={s: w for s, w in target.words.items() if s in scored})
 
 
-def _blocks(target: Tested, generalise: Generalise) -> Blocks:
+def _blocks(target: EvalSlice, generalise: Generalise) -> Blocks:
     parts = blocks(target.words, target.speakers, generalise)
     if parts.speakers == 1 and generalise == "speakers":
         return blocks(target.words, target.speakers, "utterances")  # figures of that voice, without a verdict
@@ -173,7 +173,7 @@ def _weights(slices: Sequence[LeftOut], rows: int) -> Array:
 def _measure(
     outcomes: Sequence[Sequence[Outcome]],
     slices: Sequence[LeftOut],
-    target: Tested,
+    target: EvalSlice,
     metric: str,
     declaration: Declaration,
 ) -> list[_Measured]:
@@ -201,7 +201,7 @@ def _measure(
     return measured
 
 
-def _obstacle(target: Tested, parts: Blocks, seeds: int, declaration: Declaration) -> str:
+def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declaration) -> str:
     """Why this design cannot answer questions about the evaluation slice; empty where it can."""
     words = int(parts.words.sum())
     if words < declaration.minimum_words:

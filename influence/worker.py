@@ -10,6 +10,7 @@ arithmetic threads comes from the environment and is set before anything heavy i
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import queue
@@ -34,6 +35,7 @@ def serve(connection: Connection[Any, Any]) -> None:
     """Answer jobs `(number, function, arguments)` with `(number, value, None)` or `(number, error text, for a person)`."""
     jobs: queue.SimpleQueue[tuple[int, str, dict[str, Any]]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, jobs), daemon=True).start()
+    warm = False
     while True:
         number, function, arguments = jobs.get()
         try:
@@ -43,6 +45,12 @@ def serve(connection: Connection[Any, Any]) -> None:
         except Exception:  # noqa: BLE001 - the parent decides what becomes of a failed job
             answer = number, traceback.format_exc(), False
         connection.send(answer)
+        if not warm:
+            # What the first job left behind (modules, a base, tokenised text) stays for good; without this, libraries that
+            # collect garbage after every training search through all of it each time.
+            gc.collect()
+            gc.freeze()
+            warm = True
 
 
 def _receive(connection: Connection[Any, Any], jobs: queue.SimpleQueue[tuple[int, str, dict[str, Any]]]) -> None:

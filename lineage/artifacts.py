@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from lineage.errors import UnknownName
@@ -42,7 +43,8 @@ def keep(store: Path, content: Path | bytes) -> str:
     """
     digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else artifact_digest(content)
     target = place(store, digest)
-    if target.exists():
+    with suppress(FileNotFoundError):
+        os.utime(target)  # it is in use again, should it have been a leftover of a killed writer
         return digest
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):

@@ -26,8 +26,8 @@ from lineage.events.journal import Journal
 from lineage.identity import file_digest, uuid7
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
 from lineage.segments import Rows, as_table, sync_folder, write_durably, write_segment
-from lineage.verifier import rows_digest
 from lineage.subjects import KEYS
+from lineage.verifier import rows_digest
 
 if TYPE_CHECKING:
     from lineage.store import Store

@@ -15,10 +15,12 @@ import pyarrow as pa
 from lineage import merkle
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
-from lineage.ids import Halves, halves, id_array, sort_unique
-from lineage.sql import quote
+from lineage.ids import Halves, halves, id_array, sort_unique, without
 from lineage.runs import Run
 from lineage.store import Store
+
+LARGE = 1 << 16  # members from which on a set's inner hashes are kept beside it
+BOUGHS = ".boughs"
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,15 @@ def create_set(
     members_ = sort_unique(ids if isinstance(ids, np.ndarray) else halves(id_array(ids)))
     if not len(members_):
         raise EarmarkError(f"set '{name}' would be empty — check what it is made of")
-    digest = merkle.set_digest(members_)
+    boughs = merkle.Boughs.of(members_)
+    digest = boughs.set_digest
     column = id_array(members_)
     duration, words = _totals(run.store, column, samples)
     known = run.store.read("sample_sets", ["set_digest"], "set_digest = ?", [digest]).num_rows > 0
     if not known and digest not in run.outputs:
         run.append("members", {"set_digest": pa.repeat(pa.scalar(digest), len(column)), "sample_id": column})
+        if len(column) >= LARGE:
+            run.keep("members", f"{digest}{BOUGHS}", boughs.to_bytes())
     made = SampleSet(digest, name, kind, population, predicate, tuple(parents), len(column), duration, words, run.id)
     row = {**made.__dict__, "set_digest": digest, "parents": list(parents)}
     run.append("sample_sets", [{k: v for k, v in row.items() if k not in ("digest", "run_id")}])
@@ -118,17 +123,30 @@ def resolve_set(store: Store, ref: str) -> SampleSet:
 
 def members(store: Store, digest: str) -> pa.Array:
     """Ids of a set, sorted, as an Arrow array of `pa.uuid()`."""
-    rows = store.sql(f"SELECT DISTINCT sample_id FROM members WHERE set_digest = {quote(digest)}")
-    return id_array(sort_unique(halves(rows["sample_id"])))
+    return id_array(store.lookup.members(digest))
+
+
+def prove(store: Store, digest: str, sample: uuid.UUID) -> merkle.Proof:
+    """Proof that `sample` is, or is not, in the set of that digest; of a large set only one bough's ids are read.
+
+    Raises:
+        EarmarkError: the set's members, or the inner hashes kept beside them, are not those that the digest stands for.
+    """
+    kept = store.file(f"{digest}{BOUGHS}")
+    if kept is None:
+        proof = merkle.prove(store.lookup.members(digest), sample)
+    else:
+        try:
+            boughs = merkle.Boughs.from_bytes(kept.read_bytes())
+        except (OSError, ValueError) as error:
+            raise EarmarkError(f"{kept} is damaged ({error}) — run: earmark verify") from error
+        proof = boughs.prove(store.lookup.members(digest, boughs.reach(sample)), sample)
+    if proof.set_digest != digest or not proof.holds():
+        raise EarmarkError(f"the members of set {digest[:12]} are not those that it was recorded with — run: earmark verify")
+    return proof
 
 
 def difference(store: Store, a: SampleSet, b: SampleSet) -> tuple[pa.Array, pa.Array]:
     """(ids in `a` only, ids in `b` only)."""
-    left, right = halves(members(store, a.digest)), halves(members(store, b.digest))
-    both = np.concatenate([left, right])
-    mark = np.concatenate([np.zeros(len(left), bool), np.ones(len(right), bool)])
-    order = np.lexsort((both[:, 1], both[:, 0]))
-    both, mark = both[order], mark[order]
-    same = (both[1:] == both[:-1]).all(axis=1)
-    alone = ~(np.r_[False, same] | np.r_[same, False])
-    return id_array(both[alone & ~mark]), id_array(both[alone & mark])
+    left, right = store.lookup.members(a.digest), store.lookup.members(b.digest)
+    return id_array(without(left, right)), id_array(without(right, left))

@@ -103,7 +103,7 @@ def type_name(type: pa.DataType) -> str:
     return DUCKDB_TYPES[type]
 
 
-def _empty(table: Table) -> str:
+def empty(table: Table) -> str:
     columns = ", ".join(f"NULL::{type_name(c.type)} AS {identifier(c.name)}" for c in table.columns)
     return f"SELECT {columns} WHERE false"
 
@@ -143,7 +143,7 @@ def view(table: Table, files: list[str], attributes: dict[str, str]) -> str:
         listed = ", ".join(quote(f) for f in files)
         body = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
     else:
-        body = _empty(table)
+        body = empty(table)
     if not attributes:
         return body
     return f"SELECT *{_attribute_columns(attributes)} FROM ({body})"

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -35,11 +35,14 @@ from lineage.errors import AmbiguousName, Conflict, EarmarkError, UnknownName
 from lineage.identity import digest_of, hex_prefix, uuid7
 from lineage.living import alive
 from lineage.log import Entry, Log
+from lineage.lookup import Lookup
 from lineage.runs import Manifest, Run, RunInfo, Segment
 from lineage.schema import FORMAT_VERSION, TABLES
 from lineage.segments import write_durably
 from lineage.subjects import Subjects
 from lineage.vault import Vault
+
+T = TypeVar("T")
 
 
 class Store:
@@ -52,7 +55,7 @@ class Store:
         self._live: dict[str, dict[str, Segment]] = {}  # by folder, e.g. 'tables/edges': the segments that readers see
         self._changes: Counter[str] = Counter()  # of those, by folder
         self._files: dict[str, Segment] = {}  # further files of the record by name
-        self._removed: set[str] = set()
+        self.removed: set[str] = set()  # files that were listed once; some may still lie there
         self._attributes: dict[str, str] = {}
         self._views = sql.Views()
 
@@ -108,6 +111,11 @@ class Store:
     def vault(self) -> Vault:
         """The personal data of this store."""
         return Vault(self.root, self._vault_segments)
+
+    @cached_property
+    def lookup(self) -> Lookup:
+        """Finds rows by id."""
+        return Lookup(self)
 
     @cached_property
     def subjects(self) -> Subjects:
@@ -179,7 +187,7 @@ class Store:
         """Of two runs that take away the same file only one is recorded: the other worked on what was there no more."""
         if paths:
             self.refresh()
-            gone = next((p for p in paths if p in self._removed), None)
+            gone = next((p for p in paths if p in self.removed), None)
             if gone is not None:
                 raise Conflict(f"{gone} was taken away by another run meanwhile — nothing was changed, run it again")
 
@@ -208,7 +216,7 @@ class Store:
         for gone in manifest.removed:
             self._live.get(_folder(gone), {}).pop(gone, None)
             self._changes[_folder(gone)] += 1
-        self._removed.update(manifest.removed)
+        self.removed.update(manifest.removed)
         for name, kind in manifest.attributes.items():
             self._attributes[name] = kind if self._attributes.get(name, kind) == kind else "text"
 
@@ -277,7 +285,7 @@ class Store:
         connection = sql.connect()
         if speaker_key is not None:
             connection.create_function("speaker_key", speaker_key, [VARCHAR], DUCKDB_UUID)
-        sql.Views().update(connection, self, TABLES)
+        self.steadily(lambda: sql.Views().update(connection, self, TABLES))
         sql.define_macros(connection)
         sql.confine(connection, self.root / "tables")
         return connection
@@ -296,14 +304,30 @@ class Store:
 
         Ids come as `pa.uuid()`, times in UTC.
         """
+        return self.steadily(lambda: self._sql(query, parameters, tables or {}))
+
+    def _sql(
+        self, query: str, parameters: Sequence[Any] | dict[str, Any] | None, tables: Mapping[str, pa.Table]
+    ) -> pa.Table:
         self._views.update(self._connection, self, [t for t in TABLES if t in query])
-        for name, rows in (tables or {}).items():
+        for name, rows in tables.items():
             self._connection.register(name, rows)
         try:
             return self._connection.sql(query, params=parameters).to_arrow_table()
         finally:
-            for name in tables or {}:
+            for name in tables:
                 self._connection.unregister(name)
+
+    def steadily(self, read: Callable[[], T]) -> T:
+        """The result of `read`; begun again if a compaction took a file away under its hands."""
+        while True:
+            seen = len(self.removed)
+            try:
+                return read()
+            except (duckdb.IOException, FileNotFoundError):
+                self.refresh()
+                if len(self.removed) == seen:
+                    raise
 
     def read(
         self, table: str, columns: Sequence[str] = ("*",), where: str | None = None, parameters: Sequence[Any] = ()

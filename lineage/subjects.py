@@ -6,8 +6,9 @@ that no table has to be read whole. What was learnt is kept, since no digest eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -68,17 +69,20 @@ class Subjects:
     def _look(self) -> None:
         for manifest in self._store.manifests()[self._seen :]:
             self._seen += 1
+            describes = any(s.table in KEYS for s in manifest.segments)
             for digest in manifest.run.outputs:
-                self._origins[digest] = manifest
-                self._known.pop(digest, None)  # it may have a new name
+                if describes or digest not in self._origins:
+                    self._origins[digest] = manifest
+                    self._known.pop(digest, None)  # it may have a new name
 
     def _read(self, origin: Manifest) -> None:
         for table in KEYS:
-            for row in self._rows(table, origin):
+            for row in self._store.steadily(partial(self._rows, table, origin)):
                 if self._origins.get(row[KEYS[table]]) is origin:
                     self._known[row[KEYS[table]]] = from_row(table, row)
 
-    def _rows(self, table: str, origin: Manifest) -> Iterable[Mapping[str, Any]]:
+    def _rows(self, table: str, origin: Manifest) -> list[Mapping[str, Any]]:
+        found: list[Mapping[str, Any]] = []
         segments = [s for s in origin.segments if s.table == table]
         present = {s.path for s in self._store.segments(table)} if segments else set()
         for segment in segments:
@@ -86,7 +90,8 @@ class Subjects:
                 rows = self._store.read(table, where="run_id = ?", parameters=[origin.run.id])
             else:
                 rows = pq.read_table(self._store.root / segment.path, partitioning=None)
-            yield from rows.to_pylist()
+            found += rows.to_pylist()
+        return found
 
 
 def resolve_model(store: Store, ref: str) -> Subject:
@@ -101,7 +106,9 @@ def resolve_model(store: Store, ref: str) -> Subject:
     fitting = {r["model_id"] for r in rows if prefix and len(prefix) >= 4 and r["model_id"].startswith(prefix)}
     found = named[-1:] or sorted(fitting)
     if not found:
-        raise UnknownName("model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE")
+        raise UnknownName(
+            "model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE"
+        )
     if len(found) > 1:
         raise AmbiguousName("model", ref, found)
     return store.subjects.find(found[0])

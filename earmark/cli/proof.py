@@ -14,7 +14,6 @@ from earmark.cli.output import progress, say
 from lineage import merkle, sets
 from lineage.errors import EarmarkError
 from lineage.graph import resolve_sample
-from lineage.ids import halves
 from lineage.store import Store
 from lineage.verifier import checkpoint_text
 from lineage.verifier import verify as check
@@ -42,7 +41,7 @@ def prove(
         wanted = uuid.UUID(sample)  # a sample that was never here can be proved absent
     except ValueError:
         wanted = resolve_sample(opened, sample)
-    proof = merkle.prove(halves(sets.members(opened, chosen.digest)), wanted)
+    proof = sets.prove(opened, chosen.digest, wanted)
     sys.stdout.write(json.dumps(proof.to_json()) + "\n")
 
 

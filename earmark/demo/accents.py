@@ -153,8 +153,6 @@ ACCENTS = {
         Accent("rp", "en-GB-x-rp", "Received Pronunciation, southern England"),
         Accent("scot", "en-GB-scotland", "Scotland"),
         Accent("carib", "en-029", "Caribbean"),
-        Accent("lancs", "en-GB-x-gbclan", "Lancashire"),
-        Accent("midlands", "en-GB-x-gbcwmd", "West Midlands of England"),
         Accent("l2-es", "en-us", "English as spoken after Spanish", _SPANISH),
         Accent("l2-de", "en-us", "English as spoken after German", _GERMAN),
         Accent("l2-fr", "en-us", "English as spoken after French", _FRENCH),

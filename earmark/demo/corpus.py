@@ -1,4 +1,4 @@
-"""The embedded corpus: a synthetic voice assistant's recordings in six accents, and noise to be mixed into them.
+"""The embedded corpus: a synthetic voice assistant's recordings in seven accents, and noise to be mixed into them.
 
 Made at demo time and never shipped. `write_corpus` leaves a folder that `earmark ingest` reads like anybody's own data::
 
@@ -15,7 +15,9 @@ Four laws, which audits of the corpus lean on:
   noises are balanced over speakers, accents and splits;
 * the babble is made of voices that speak nowhere else, and test noises are recordings apart from training noises.
 
-The accent ``us`` is already known to the base model (see `base`), so removing it should do nothing: the built-in null.
+The accent ``us`` is already known to the base model (see `base`), so removing it should do nothing: the built-in null. So is
+``rp``, which reminds the model of what the base knew while it learns the five accents that are new to it; without it, removing
+``us`` would measure forgetting.
 """
 
 from __future__ import annotations
@@ -34,17 +36,17 @@ import soundfile
 from earmark.demo.grammar import sentences
 from earmark.demo.synthesis import SAMPLE_RATE, Line, Progress, Voice, synthesise
 
-CORPUS_ACCENTS = ("us", "scot", "carib", "l2-es", "l2-de", "l2-ja")
+CORPUS_ACCENTS = ("us", "rp", "scot", "carib", "l2-es", "l2-fr", "l2-ja")
 NULL_ACCENT = "us"
 NOISES = ("hum", "babble")
 CONDITIONS = ("clean", *NOISES)
-NOISE_SNR_DB = {"hum": 6.0, "babble": 10.0}
+NOISE_SNR_DB = {"hum": 10.0, "babble": 14.0}
 """Speech over noise, in dB, at which the demo mixes each noise."""
 
-TRAIN_VARIANTS = ("Denis", "belinda", "benjamin", "f2", "klatt4", "m2", "m4", "marcelo", "miguel", "quincy")
+TRAIN_VARIANTS = ("Denis", "belinda", "benjamin", "f2", "klatt4", "m2", "m4", "marcelo", "miguel")
 TEST_VARIANTS = (
-    "Annie", "Diogo", "Gene2", "Lee", "croak", "edward2", "f4", "iven3",
-    "john", "klatt6", "m6", "m8", "michel", "mike2", "robert", "sandro",
+    "Annie", "Diogo", "Gene2", "Lee", "croak", "edward2", "f4",
+    "iven3", "john", "klatt6", "m6", "michel", "robert", "sandro",
 )  # fmt: skip
 BABBLE_VARIANTS = ("Andrea", "Nguyen", "david", "grandma", "norbert", "travis")
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lineage.errors import UnknownName
+from lineage.environment import package_versions
+from lineage.errors import EarmarkError, UnknownName
 
 if TYPE_CHECKING:
     from lineage.exports.parcel import Parcel
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 class Format:
     """One way of handing on: `of` is what can be ('set', 'model'), `personal` whether words and names go along always.
 
-    `write` fills the parcel's folder. Packages that it needs besides Earmark's own are in the extra `exports`.
+    `write` fills the parcel's folder. Packages that it needs besides Earmark's own are in the extra `exports`. A format
+    of sets speaks of single samples, so their ids go along as proof of which they are.
     """
 
     name: str
@@ -44,8 +46,7 @@ def register(format: Format) -> Format:
 def formats() -> list[Format]:
     """All known formats: every module of this package registers its own when imported."""
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "check":
-            importlib.import_module(f"{__name__}.{module.name}")
+        importlib.import_module(f"{__name__}.{module.name}")
     return [_FORMATS[name] for name in sorted(_FORMATS)]
 
 
@@ -59,3 +60,9 @@ def find(name: str) -> Format:
     if name not in known:
         raise UnknownName("export format", name, known)
     return known[name]
+
+
+def need(package: str) -> None:
+    """Raise `EarmarkError` unless a package of the extra `exports` is installed."""
+    if not package_versions(package):
+        raise EarmarkError(f"this format needs {package}, which is not installed — pip install 'earmark[exports]'")

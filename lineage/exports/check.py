@@ -4,8 +4,8 @@
 
 1. The checkpoint of the store's log is signed with the key in `proof/earmark.json`; with `--key`, that key (base64) is the
    one which its owner told you.
-2. Each run in `proof/inclusion.json` stands in that log, and its manifest is the one that was logged.
-3. The files here are the ones that the run which exported them says it wrote.
+2. Each run in `proof/inclusion.json` stands in that log, and its manifest, where it is here, is the one that was logged.
+3. The files here are those of `proof/files.json`, which is the list that the run which exported them says it wrote.
 4. The ids in `proof/members.txt` are the set that it says it exported, or that its model was trained on.
 """
 
@@ -18,29 +18,34 @@ import json
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-if __package__:
-    from lineage.verifier import Finding, Report, checkpoint_bytes, inclusion_holds, leaf_hash
+if TYPE_CHECKING or __package__:
+    from lineage.verifier import Finding, Report, checkpoint_bytes, checkpoint_text, inclusion_holds, leaf_hash
 else:
-    from verifier import Finding, Report, checkpoint_bytes, inclusion_holds, leaf_hash
+    from verifier import Finding, Report, checkpoint_bytes, checkpoint_text, inclusion_holds, leaf_hash
 
 INCLUSION_FORMAT = "earmark.inclusion.v1"
 BUCKET = 16
 
 
-def payload_digest(folder: Path) -> str:
-    """Digest of everything in an export but its proofs: of the canonical list of its files and their SHA-256."""
+def listing(folder: Path) -> list[list[str]]:
+    """The files of an export but for its proofs, with their SHA-256, sorted."""
     listed = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         relative = path.relative_to(folder).as_posix()
         if not relative.startswith(("proof/", "__pycache__/")):
             with path.open("rb") as stream:
                 listed.append([relative, hashlib.file_digest(stream, "sha256").hexdigest()])
-    return hashlib.sha256(json.dumps(listed, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+    return listed
+
+
+def text_of(value: Any) -> bytes:
+    """The one way in which the proofs are written down."""
+    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def set_digest(ids: list[bytes]) -> str:
@@ -67,14 +72,14 @@ class Check:
     def run(self, key: str | None = None) -> Report:
         """Run the whole check; `key` is the public key (base64) that the store is known to have."""
         checkpoint = self._checkpoint(key)
-        manifests = self._manifests(checkpoint) if checkpoint else {}
-        inclusion = self._json("proof/inclusion.json") or {}
+        inclusion = self._inclusion()
+        manifests = self._manifests(checkpoint, inclusion) if checkpoint else {}
         export = manifests.get(str(inclusion.get("export")))
         if export is None:
             self._find("proof/inclusion.json", "missing", "the run that made this export is not proved")
         else:
             self._payload(export)
-            self._members(export, manifests)
+            self._members(export)
         self.report.findings.sort()
         return self.report
 
@@ -110,7 +115,8 @@ class Check:
             origin, size, root, at = str(value["origin"]), int(value["size"]), str(value["root"]), str(value["at"])
             public = Ed25519PublicKey.from_public_bytes(base64.b64decode(marker["public_key"], validate=True))
             public.verify(base64.b64decode(value["signature"], validate=True), checkpoint_bytes(origin, size, root, at))
-            bytes.fromhex(root)
+            if (self.folder / "proof" / "checkpoint.json").read_bytes() != checkpoint_text(value):
+                raise ValueError("not in canonical form")
         except (InvalidSignature, ValueError, KeyError, TypeError):
             self._find("proof/checkpoint.json", "unsigned", "its signature does not hold")
             return None
@@ -118,10 +124,18 @@ class Check:
             self._find("proof/earmark.json", "changed", "it is not the one that the checkpoint was signed for")
         return value
 
-    def _manifests(self, checkpoint: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    def _inclusion(self) -> dict[str, Any]:
+        value = self._json("proof/inclusion.json")
+        if value is None or value.get("format") != INCLUSION_FORMAT:
+            return {}
+        if (self.folder / "proof" / "inclusion.json").read_bytes() != text_of(value):
+            self._find("proof/inclusion.json", "changed", "it is not written as it was")
+        return value
+
+    def _manifests(self, checkpoint: dict[str, Any], inclusion: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Manifests of the runs that are proved to stand in the log, by run."""
         proved = {}
-        for proof in (self._json("proof/inclusion.json") or {}).get("proofs", ()):
+        for proof in inclusion.get("proofs", ()):
             try:
                 entry = json.loads(proof["entry"])
                 run, position, digest = str(entry["run"]), int(entry["position"]), str(entry["manifest"])
@@ -133,34 +147,45 @@ class Check:
             if not inclusion_holds(leaf, position, int(checkpoint["size"]), path, root):
                 self._find("proof/inclusion.json", "changed", "the run does not stand in the log", run)
                 continue
-            name = f"proof/manifests/{uuid.UUID(run)}.json"
-            data = self._bytes(name)
-            if data is not None and hashlib.sha256(data).hexdigest() != digest:
+            self.report.runs += 1
+            name = f"proof/manifests/{run}.json"
+            if "/" in run or not (self.folder / name).exists():
+                continue
+            data = self._bytes(name) or b""
+            if hashlib.sha256(data).hexdigest() != digest:
                 self._find(name, "changed", "it is not the manifest that was logged", run)
-            elif data is not None:
+            else:
                 proved[run] = json.loads(data)
-        self.report.runs = len(proved)
         return proved
 
     def _payload(self, export: dict[str, Any]) -> None:
-        if payload_digest(self.folder) not in export["run"]["outputs"]:
-            detail = "its files are not those that were exported: one was changed, added or taken away"
-            self._find(".", "changed", detail, export["run"]["id"])
+        run, data = export["run"]["id"], self._bytes("proof/files.json")
+        if data is None:
+            return
+        if hashlib.sha256(data).hexdigest() not in export["run"]["outputs"]:
+            self._find("proof/files.json", "changed", "it is not the list of files that was exported", run)
+            return
+        told, found = dict(json.loads(data)), dict(listing(self.folder))
+        self.report.files += len(found)
+        for name in told.keys() | found.keys():
+            if name not in found:
+                self._find(name, "missing", "the file is gone", run)
+            elif name not in told:
+                self._find(name, "inserted", "it was not exported", run)
+            elif told[name] != found[name]:
+                self._find(name, "changed", "its digest differs", run)
 
-    def _members(self, export: dict[str, Any], manifests: dict[str, dict[str, Any]]) -> None:
-        config, data = export["run"]["config"], self._bytes("proof/members.txt")
+    def _members(self, export: dict[str, Any]) -> None:
+        config = export["run"]["config"]
+        data = self._bytes("proof/members.txt") if config["samples"] and config["set"] else None
         if data is None:
             return
         try:
-            digest = set_digest([uuid.UUID(line).bytes for line in data.decode().split()])
+            ids = [uuid.UUID(line) for line in data.decode().splitlines()]
         except ValueError:
-            digest = ""
-        if "set" in config:
-            wanted = {config["set"]}
-        else:
-            makers = [m["run"] for m in manifests.values() if config.get("model") in m["run"]["outputs"]]
-            wanted = {d for maker in makers for d in maker["inputs"]}
-        if digest not in wanted:
+            ids = []
+        digest = set_digest([one.bytes for one in ids])
+        if data != "".join(f"{one}\n" for one in ids).encode() or digest != config["set"]:
             self._find("proof/members.txt", "changed", "these are not the ids of the set", export["run"]["id"])
 
 
@@ -174,7 +199,7 @@ def main() -> int:
     for finding in report.findings:
         sys.stdout.write(f"{finding}\n")
     verdict = "intact" if report.ok else f"{len(report.findings)} findings"
-    sys.stdout.write(f"{report.runs} runs, {report.files} files of proof: {verdict}\n")
+    sys.stdout.write(f"{report.runs} runs, {report.files} files: {verdict}\n")
     return 0 if report.ok else 1
 
 

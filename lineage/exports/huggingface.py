@@ -24,7 +24,7 @@ SHARD_BYTES = 500 << 20
 BATCH_BYTES = 8 << 20
 TEXT: dict[str, Any] = {"dtype": "string", "_type": "Value"}
 CORE: dict[str, dict[str, Any]] = {
-    **{name: TEXT for name in ("sample_id", "text", "speaker", "kind", "source", "licence")},
+    **dict.fromkeys(("sample_id", "text", "speaker", "kind", "source", "licence"), TEXT),
     "duration": {"dtype": "float64", "_type": "Value"},
     "sampling_rate": {"dtype": "int32", "_type": "Value"},
     "audio": {"decode": False, "_type": "Audio"},
@@ -33,7 +33,7 @@ CORE: dict[str, dict[str, Any]] = {
 
 def _write(parcel: Parcel) -> None:
     attributes = [name for name in attribute_names(parcel) if name not in CORE]
-    features = CORE | {name: TEXT for name in attributes}
+    features = CORE | dict.fromkeys(attributes, TEXT)
     shards = _Shards(parcel.folder, _schema(features))
     for utterance in utterances(parcel):
         shards.add(_row(utterance, attributes), len(utterance.sound))

@@ -7,11 +7,12 @@
     proof/        see `lineage.exports.proofs`
 
 Laws: the run is on record before anybody can see the folder, so no copy exists that an erasure would not know of; and the
-run's output is the digest of everything in the folder but the proofs, so a changed byte is found.
+run's output is the digest of the list of everything in the folder but the proofs, so a changed byte is found.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ def export(
     staging = out.absolute().with_name(f".{out.name}.{uuid7()}.tmp")
     config = {
         "format": kind.name,
-        subject.kind: subject.digest,
+        "model": subject.digest if subject.kind == "model" else None,
+        "set": subject.digest if subject.kind == "set" else subject.facts["set_digest"],
+        "samples": "set" in kind.of,
         "personal": personal or kind.personal,
         "to": out.absolute().name,
     }
@@ -75,18 +78,19 @@ def export(
             parcel.write("README.txt", _readme(parcel, kind))
             for script in (lineage.verifier.__file__, check.__file__):
                 shutil.copyfile(script, staging / Path(script).name)
-            digest = check.payload_digest(staging)
+            files = check.text_of(check.listing(staging))
+            digest = hashlib.sha256(files).hexdigest()
             run.outputs.append(digest)
             run.result |= parcel.result
-        proofs.write(parcel)
+        proofs.write(parcel, files)
         staging.replace(out)
     except OSError as error:
-        raise EarmarkError(f"cannot write {out}: {error.strerror or error} — free some space or choose a place") from error
+        raise EarmarkError(
+            f"cannot write {out}: {error.strerror or error} — free some space or choose a place"
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Shared(
-        out, run.id, digest, kind.name, subject, parcel.result.get("samples"), parcel.result.get("erased", 0)
-    )
+    return Shared(out, run.id, digest, kind.name, subject, parcel.result.get("samples"), parcel.result.get("erased", 0))
 
 
 def _resolve(store: Store, ref: str, kind: Format) -> Subject:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +69,9 @@ def make_store(root: Path) -> Store:
 
 
 @pytest.fixture(scope="package")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The store that the tests of this folder share."""
-    yield make_store(tmp_path_factory.mktemp("influence") / "store")
+    return make_store(tmp_path_factory.mktemp("influence") / "store")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,9 @@ def simulate(
     """Word errors with known truth: retraining 1 makes `effect` more errors per word than the others, on average."""
     words = rng.integers(20, 60, speakers).astype(float)
     rate = 0.3 + rng.normal(0, 0.08, speakers)
-    rate = rate + rng.normal(0, by_seed, (retrainings, seeds, 1)) + rng.normal(0, by_cell, (retrainings, seeds, speakers))
+    rate = (
+        rate + rng.normal(0, by_seed, (retrainings, seeds, 1)) + rng.normal(0, by_cell, (retrainings, seeds, speakers))
+    )
     rate[1] += effect + rng.normal(0, by_speaker, speakers)
     return Panel(rng.binomial(words.astype(int), rate.clip(0.01, 0.99)).astype(float), words, 1.0)
 

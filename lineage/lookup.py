@@ -1,0 +1,163 @@
+"""Rows of a table by id, out of segments that a compaction sorted: only the row groups in which an id can be are read.
+
+Row groups of a sorted segment cover ranges of ids that hardly overlap, and the footer of the file says which. A few ids are
+therefore found in about a millisecond each however many rows there are. What was recorded since the last compaction lies
+in segments that are not sorted; there DuckDB looks, helped by their bloom filters.
+
+Law: what is found depends on what is published alone, not on whether or when it was compacted.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lineage.ids import Halves, find, halves, id_array, sort_unique
+from lineage.schema import TABLES
+from lineage.sql import identifier
+
+if TYPE_CHECKING:
+    from lineage.runs import Segment
+    from lineage.store import Store
+
+FEW = 64  # ids that are written into a query rather than joined with it
+GROUPS = 128  # row groups that are in memory at a time
+OPEN = 512  # files that are kept open
+EVERYWHERE = (uuid.UUID(int=0), uuid.UUID(int=(1 << 128) - 1))
+
+
+class Lookup:
+    """Looks rows up in one store; keeps its files' footers, which never change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._files: dict[str, _File] = {}
+
+    def rows(self, table: str, key: str, ids: Halves, columns: Sequence[str], copy: str | None = None) -> pa.Table:
+        """`columns` of the rows of `table` whose `key` is one of `ids` (sorted, distinct), sorted by nothing.
+
+        `copy` is the table's copy that is sorted by `key`, if it is not the table itself.
+        """
+        return self._store.steadily(lambda: self._rows(table, key, ids, columns, copy or table))
+
+    def _rows(self, table: str, key: str, ids: Halves, columns: Sequence[str], copy: str) -> pa.Table:
+        schema = pa.schema([TABLES[table].arrow.field(c) for c in columns])
+        parts = []
+        for segment in self._store.listed(f"tables/{copy}"):
+            if segment.order == key:
+                parts += self._file(segment, key).rows(ids, columns)
+        rest = [s for s in self._store.segments(table) if not s.order]
+        if rest and len(ids):
+            parts.append(self._unsorted(rest, key, ids, columns))
+        return pa.concat_tables([p.cast(schema) for p in parts]) if parts else schema.empty_table()
+
+    def _unsorted(self, segments: list[Segment], key: str, ids: Halves, columns: Sequence[str]) -> pa.Table:
+        paths = [str(self._store.root / s.path) for s in segments]
+        wanted = id_array(ids)
+        few = ", ".join(f"'{i}'::UUID" for i in wanted.to_pylist()) if len(ids) <= FEW else "SELECT id FROM wanted"
+        listed = ", ".join(identifier(c) for c in columns)
+        return self._store.sql(
+            f"SELECT {listed} FROM read_parquet(?, union_by_name = true) WHERE {key} IN ({few})",
+            [paths],
+            tables={"wanted": pa.table({"id": wanted})},
+        )
+
+    def members(self, digest: str, reach: tuple[uuid.UUID, uuid.UUID] = EVERYWHERE) -> Halves:
+        """Ids of a set, sorted; only those from the first to the second of `reach`, which differ in leading bits alone."""
+        return self._store.steadily(lambda: self._members(digest, *(np.uint64(end.int >> 64) for end in reach)))
+
+    def _members(self, digest: str, low: np.uint64, high: np.uint64) -> Halves:
+        files = [self._file(segment, "sample_id") for segment in self._store.segments("members")]
+        found = [file.members(digest, low, high) for file in files]
+        return sort_unique(np.concatenate([np.empty((0, 2), np.uint64), *found]))
+
+    def _file(self, segment: Segment, key: str) -> _File:
+        if segment.path not in self._files:
+            stale = [*(set(self._files) & self._store.removed), *list(self._files)[: max(0, len(self._files) - OPEN)]]
+            for path in set(stale):
+                self._files.pop(path).parquet.close()
+            self._files[segment.path] = _File.open(str(self._store.root / segment.path), segment.table, key)
+        return self._files[segment.path]
+
+
+@dataclass
+class _File:
+    parquet: pq.ParquetFile
+    key: str
+    low: npt.NDArray[np.uint64]  # of each row group, the first half of the least id
+    high: npt.NDArray[np.uint64]
+    rows_before: npt.NDArray[np.int64]  # of each row group, and in the end of all
+
+    @classmethod
+    def open(cls, path: str, table: str, key: str) -> _File:
+        names = [c.name for c in TABLES[table.split("_by_")[0]].columns if c.dictionary]
+        parquet = pq.ParquetFile(path, read_dictionary=names)
+        footer = parquet.metadata
+        column = parquet.schema_arrow.get_field_index(key)
+        statistics = [footer.row_group(i).column(column).statistics for i in range(footer.num_row_groups)]
+        rows = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        return cls(
+            parquet,
+            key,
+            np.array([int.from_bytes(s.min[:8], "big") for s in statistics], dtype=np.uint64),
+            np.array([int.from_bytes(s.max[:8], "big") for s in statistics], dtype=np.uint64),
+            np.concatenate([[0], np.cumsum(rows)]),
+        )
+
+    def rows(self, ids: Halves, columns: Sequence[str]) -> list[pa.Table]:
+        """Rows with one of `ids`, in a file that is sorted by them."""
+        first = np.searchsorted(ids[:, 0], self.low, side="left")
+        last = np.searchsorted(ids[:, 0], self.high, side="right")
+        fitting = np.flatnonzero(last > first)
+        return [
+            part
+            for start in range(0, len(fitting), GROUPS)
+            if (part := self._matching(fitting[start : start + GROUPS], ids, columns)) is not None
+        ]
+
+    def _matching(self, groups: npt.NDArray[np.int64], ids: Halves, columns: Sequence[str]) -> pa.Table | None:
+        keys = self.parquet.read_row_groups(groups.tolist(), columns=[self.key], use_threads=False)[self.key]
+        places = find(halves(keys), ids)[0]
+        if not len(places):
+            return None
+        ends = np.cumsum(self.rows_before[groups + 1] - self.rows_before[groups])
+        which = np.searchsorted(ends, places, side="right")  # group of each place
+        hit = np.unique(which)
+        # the other columns only of groups in which something was found
+        begin = np.concatenate([[0], ends[:-1]])
+        shift = np.zeros(len(groups), dtype=np.int64)
+        shift[hit] = np.concatenate([[0], np.cumsum((ends - begin)[hit])[:-1]])
+        rest = self.parquet.read_row_groups(groups[hit].tolist(), columns=list(columns), use_threads=False)
+        return rest.select(list(columns)).take(pa.array(places - begin[which] + shift[which]))
+
+    def members(self, digest: str, low: np.uint64, high: np.uint64) -> Halves:
+        """Ids of the set `digest` whose first half is from `low` to `high`, in a file of `members` in any order."""
+        footer = self.parquet.metadata
+        column = self.parquet.schema_arrow.get_field_index("set_digest")
+        groups = []
+        for i in range(footer.num_row_groups):
+            s = footer.row_group(i).column(column).statistics
+            if s.min <= digest <= s.max and (s.min != s.max or (self.high[i] >= low and self.low[i] <= high)):
+                groups.append(i)
+        if not groups:
+            return np.empty((0, 2), dtype=np.uint64)
+        rows = self.parquet.read_row_groups(groups, columns=["set_digest", "sample_id"], use_threads=False)
+        ids = halves(rows["sample_id"])
+        return ids[_equal(rows["set_digest"], digest) & (ids[:, 0] >= low) & (ids[:, 0] <= high)]
+
+
+def _equal(column: pa.ChunkedArray, value: str) -> npt.NDArray[np.bool_]:
+    parts = []
+    for chunk in column.chunks:
+        wanted = chunk.dictionary.index(value).as_py()
+        parts.append(chunk.indices.to_numpy() == wanted)
+    return np.concatenate(parts)
+
+

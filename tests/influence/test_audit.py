@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from influence.audit import AuditReport, audit, findings
+from lineage.errors import EarmarkError, UnknownName
+from lineage.store import Store
+from tests.influence.conftest import make_store
+from training.recipe import Recipe
+
+SLICES = ["accent=*", "noise=hum"]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("audit") / "store")
+
+
+@pytest.fixture(scope="module")
+def short(recipe: Recipe) -> Recipe:
+    return recipe.variant(epochs=1)
+
+
+@pytest.fixture(scope="module")
+def report(fresh: Store, short: Recipe) -> AuditReport:
+    return audit(fresh, short, slices=SLICES, seeds=2, controls=1, replicates=200, margin=0.3)
+
+
+def test_one_effect_for_each_slice_on_each_slice_by_metric(report: AuditReport, fresh: Store) -> None:
+    names = ["accent=north", "accent=south", "accent=west", "noise=hum"]
+    cells = {(e.train_slice, e.eval_slice, e.metric) for e in report.effects}
+    assert cells == {(a, b, m) for a in names for b in ["all", *names] for m in ("wer", "loss")}
+    rows = fresh.read("effects", where="run_id = ?", parameters=[report.run_id]).to_pylist()
+    assert [{k: v for k, v in r.items() if k != "run_id"} for r in rows] == [asdict(e) for e in report.effects]
+
+
+def test_slices_of_equal_size_share_their_controls(report: AuditReport) -> None:
+    assert report.retrainings == 2 * (1 + 4 + 2)  # all data, four slices, random removals of 12 and of 18
+
+
+def test_the_estimate_is_the_metric_without_minus_with_all(report: AuditReport, fresh: Store) -> None:
+    effect = report.effect("accent=south", "all")
+    rates = fresh.sql(
+        """SELECT m.seed, t.config LIKE '%' || ? || '%' AS without,
+                  sum(substitutions + deletions + insertions) / sum(words) AS wer
+           FROM predictions p JOIN models m USING (model_id) JOIN runs t ON t.run_id = m.run_id
+           WHERE t.config LIKE '%"weights": {}%' OR t.config LIKE '%' || ? || '%' GROUP BY ALL""",
+        [effect.train_set, effect.train_set],
+    ).to_pylist()
+    whole = [r["wer"] for r in rates if not r["without"]]
+    without = [r["wer"] for r in rates if r["without"]]
+    assert (len(whole), len(without)) == (2, 2)
+    assert effect.estimate == pytest.approx(sum(without) / 2 - sum(whole) / 2)
+
+
+def test_asking_again_reads_it_back(report: AuditReport, fresh: Store, short: Recipe) -> None:
+    runs = len(fresh.runs())
+    again = audit(fresh, short, slices=SLICES, seeds=2, controls=1, replicates=200, margin=0.3)
+    assert again.reused
+    assert (again.effects, again.run_id, again.trained) == (report.effects, report.run_id, 0)
+    assert len(fresh.runs()) == runs
+
+
+def test_a_wider_audit_reuses_the_retrainings_of_a_narrower_one(
+    report: AuditReport, fresh: Store, short: Recipe
+) -> None:
+    wider = audit(fresh, short, slices=[*SLICES, "noise=clean"], seeds=2, controls=1, replicates=200, margin=0.3)
+    assert wider.trained == 2  # the new slice; its control has the size of one that is there
+    assert wider.effect("accent=north").estimate == report.effect("accent=north").estimate
+
+
+def test_the_plan_is_on_record_before_any_retraining(report: AuditReport, fresh: Store) -> None:
+    plan = fresh.resolve_run(report.plan_run)
+    trained = [r for r in fresh.runs() if r.kind == "train"]
+    assert plan.config["audit"] == report.audit
+    assert all(plan.ended <= r.started for r in trained if plan.id in r.parents)
+    assert {s["slice"] for s in fresh.read("slices", where="run_id = ?", parameters=[plan.id]).to_pylist()} >= {
+        "accent=north", "noise=hum", "all"
+    }  # fmt: skip
+
+
+def test_the_recipe_s_own_model_keeps_its_checkpoints_and_no_other(report: AuditReport, fresh: Store) -> None:
+    kept = {
+        (r.seed, len(r.result["checkpoints"])) for r in fresh.runs() if r.kind == "train" and not r.config["weights"]
+    }
+    assert kept == {(0, 3), (1, 0)}
+
+
+def test_found_beside_expected(report: AuditReport) -> None:
+    expected = {"accent=north": report.effect("accent=north").verdict, "noise=hum": "hurts"}
+    found = {f.effect.train_slice: f for f in findings(report, expected)}
+    assert found["accent=north"].holds
+    assert not found["noise=hum"].holds
+    assert found["accent=west"].holds is None
+    with pytest.raises(EarmarkError, match="accent=est"):
+        findings(report, {"accent=est": "helps"})
+
+
+def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) -> None:
+    runs = len(fresh.runs())
+    wrong = [
+        {"slices": ["acent=north"]},
+        {"slices": []},
+        {"slices": ["all"]},
+        {"slices": ["accent=north"], "evaluation": ["accent=est"]},
+        {"slices": ["accent=north"], "evaluation_set": "nowhere"},
+        {"slices": ["accent=north"], "seeds": 0},
+        {"slices": ["accent=north"], "seeds": [1, 1]},
+        {"slices": ["accent=north"], "controls": -1},
+        {"slices": ["accent=north"], "match": "age"},
+        {"slices": ["accent=north"], "margin": -1},
+        {"slices": ["accent=north"], "workers": 0},
+    ]
+    for asked in wrong:
+        with pytest.raises(EarmarkError):
+            audit(fresh, short, **asked)  # type: ignore[arg-type]
+    done = [r for r in fresh.runs()[runs:] if r.kind != "plan" or r.status == "completed"]
+    assert not [r for r in done if r.kind in ("train", "evaluate", "ablate")]
+
+
+def test_an_unknown_training_set_says_what_there_is(fresh: Store, short: Recipe) -> None:
+    with pytest.raises(UnknownName, match="train"):
+        audit(fresh, short.variant(train="trian"), slices=["accent=north"])
+
+
+def test_retrainings_that_fail_are_reported_and_the_rest_is_measured(
+    fresh: Store, short: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from influence import bank
+
+    real = bank.retrain
+
+    def flaky(**arguments: object) -> dict[str, object]:
+        if arguments["weights"] == {broken: 0.0}:
+            raise RuntimeError("out of luck")
+        return real(**arguments)  # type: ignore[arg-type]
+
+    asked = {"slices": SLICES, "seeds": 2, "controls": 0, "replicates": 100}
+    broken = audit(fresh, short, **asked).effect("accent=west").train_set  # type: ignore[arg-type]
+    monkeypatch.setattr(bank, "retrain", flaky)
+    found = audit(fresh, short, **asked, level=0.9)  # type: ignore[arg-type]
+    assert len(found.failures) == 2
+    assert all("without accent=west" in name for name in found.failures)
+    assert {e.train_slice for e in found.effects} == {"accent=north", "accent=south", "noise=hum"}
+    monkeypatch.undo()
+    mended = audit(fresh, short, **asked, level=0.9)  # type: ignore[arg-type]
+    assert not mended.failures
+    assert not mended.reused  # it was tried again
+
+
+SCRIPT = """
+import sys
+from influence.audit import audit
+from lineage.store import Store
+from training.recipe import Recipe
+recipe = Recipe.load(sys.argv[2])
+audit(Store.open(sys.argv[1]), recipe, slices=["accent=*"], seeds=2, controls=1, workers=2, replicates=100)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_audit_goes_on_and_repeats_nothing(short: Recipe, tmp_path: Path) -> None:
+    killed, whole = make_store(tmp_path / "killed"), tmp_path / "whole"
+    shutil.copytree(killed.root, whole)
+    (tmp_path / "recipe.yaml").write_text(short.model_dump_json())
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", SCRIPT, str(killed.root), str(tmp_path / "recipe.yaml")]
+    process = subprocess.Popen(command, cwd=root, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while len(_finished(killed)) < 3 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)  # the parent alone: the workers have to notice by themselves
+    process.wait()
+    time.sleep(0.5)
+    before = _finished(killed)
+    assert 3 <= len(before) < 10
+    after = audit(killed, short, slices=["accent=*"], seeds=2, controls=1, replicates=100)
+    assert (after.retrainings, after.trained) == (10, 10 - len(_whole(killed, before)))
+    trained = [r for r in killed.runs() if r.kind == "train" and r.status == "completed"]
+    assert len({r.key for r in trained}) == len(trained) == 10
+    assert before <= {r.id for r in trained}
+    undisturbed = audit(Store.open(whole), short, slices=["accent=*"], seeds=2, controls=1, replicates=100)
+    assert [asdict(e) for e in undisturbed.effects] == [asdict(e) for e in after.effects]
+
+
+def _finished(store: Store) -> set[str]:
+    return {r.id for r in store.runs() if r.kind == "train" and r.status == "completed"}
+
+
+def _whole(store: Store, runs: set[str]) -> set[str]:
+    """Those of the training runs whose evaluation was on record, too, when the audit went on."""
+    evaluated = [r for r in store.runs() if r.kind == "evaluate"]
+    return {i for i in runs if any(i in e.parents for e in evaluated)}

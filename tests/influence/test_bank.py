@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from influence.bank import Retraining, fill
+from influence.slices import Slice, freeze
+from lineage.sets import resolve_set
+from lineage.store import Store
+from tests.influence.conftest import make_store
+from training.evaluate import predict
+from training.fit import train
+from training.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("bank") / "store")
+
+
+@pytest.fixture(scope="module")
+def test_set(fresh: Store) -> str:
+    return resolve_set(fresh, "test").digest
+
+
+def test_finished_retrainings_are_never_repeated(fresh: Store, recipe: Recipe, test_set: str) -> None:
+    seeds = [Retraining(0, checkpoints=recipe.checkpoints), Retraining(1)]
+    first = fill(fresh, recipe, seeds, [test_set])
+    assert (first.trained, first.reused, dict(first.errors)) == (2, 0, {})
+    runs = len(fresh.runs())
+    again = fill(fresh, recipe, seeds, [test_set])
+    assert (again.trained, again.reused) == (0, 2)
+    assert len(fresh.runs()) == runs
+    assert [r.model_id for r in first.results if r] == [r.model_id for r in again.results if r]
+
+
+def test_a_retraining_is_the_same_run_that_training_by_hand_would_be(
+    fresh: Store, recipe: Recipe, test_set: str
+) -> None:
+    by_hand = train(fresh, recipe)
+    banked = fill(fresh, recipe, [Retraining(0, checkpoints=recipe.checkpoints)], [test_set])
+    assert banked.results[0] is not None
+    assert banked.results[0].run_id == by_hand.run_id
+    assert banked.reused == 1
+
+
+def test_predictions_of_the_bank_are_those_of_the_model_opened_from_its_files(
+    fresh: Store, recipe: Recipe, test_set: str
+) -> None:
+    """The bank evaluates with what it has in memory; that has to be a matter of speed alone."""
+    made = fill(fresh, recipe, [Retraining(5)], [test_set]).results[0]
+    assert made is not None
+    other = predict(fresh, made.model_id, test_set, normalise="none")
+    mine = fresh.read("predictions", ["loss"], "run_id = ? ORDER BY sample_id", [made.predictions[test_set]])
+    assert mine["loss"].to_pylist() == other.table["loss"].to_pylist()
+
+
+def test_adapters_too(fresh: Store, recipe: Recipe, test_set: str) -> None:
+    adapters = recipe.variant(method="lora", learning_rate=1e-2, epochs=1)
+    made = fill(fresh, adapters, [Retraining(0)], [test_set]).results[0]
+    assert made is not None
+    other = predict(fresh, made.model_id, test_set, normalise="none")
+    mine = fresh.read("predictions", ["loss"], "run_id = ? ORDER BY sample_id", [made.predictions[test_set]])
+    assert mine["loss"].to_pylist() == pytest.approx(other.table["loss"].to_pylist(), rel=1e-6)
+
+
+def test_leaving_out_is_weight_zero_and_another_model(fresh: Store, recipe: Recipe, test_set: str) -> None:
+    with fresh.run("plan") as run:
+        south = freeze(run, Slice.parse("accent=south"), resolve_set(fresh, "train"))
+    made = fill(fresh, recipe, [Retraining(0), Retraining(0, {south.set_digest: 0.0})], [test_set])
+    whole, without = made.results
+    assert whole is not None
+    assert without is not None
+    assert whole.model_id != without.model_id
+    weights = fresh.sql(
+        "SELECT weight, count(*) AS n FROM exposures WHERE run_id = ? GROUP BY weight ORDER BY weight", [without.run_id]
+    ).to_pylist()
+    assert weights == [{"weight": 0.0, "n": 24}, {"weight": 1.0, "n": 48}]
+
+
+def test_a_retraining_that_fails_is_reported_and_the_others_are_done(
+    fresh: Store, recipe: Recipe, test_set: str
+) -> None:
+    outside = resolve_set(fresh, "test").digest  # no member of it is in the training set
+    made = fill(fresh, recipe, [Retraining(0, {outside: 0.0}, label="odd"), Retraining(1)], [test_set])
+    assert made.results[0] is None
+    assert made.results[1] is not None
+    assert "no member of set" in made.errors["odd"]
+
+
+def test_progress_tells_of_every_retraining(fresh: Store, recipe: Recipe, test_set: str) -> None:
+    told: list[tuple[int, int, str]] = []
+    fill(fresh, recipe, [Retraining(0), Retraining(1)], [test_set], progress=lambda *a: told.append(a))
+    assert [t[:2] for t in told] == [(0, 2), (1, 2), (2, 2)]
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_models(recipe: Recipe, tmp_path: Path) -> None:
+    stores = [make_store(tmp_path / n) for n in ("one", "two")]
+    asked = [Retraining(seed) for seed in range(4)]
+    made = [
+        fill(s, recipe, asked, [resolve_set(s, "test").digest], workers=w) for s, w in zip(stores, (1, 2), strict=True)
+    ]
+    assert [r.model_id for r in made[0].results if r] == [r.model_id for r in made[1].results if r]

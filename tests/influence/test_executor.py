@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from influence.executor import Executor, InProcess, Job, Processes, executor
+from lineage.errors import EarmarkError
+
+HERE = "tests.influence.test_executor"
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def fail_once(mark: str) -> str:
+    """Fails on its first call, by whichever process."""
+    if not Path(mark).exists():
+        Path(mark).touch()
+        raise RuntimeError("the first time")
+    return "at last"
+
+
+def die_once(mark: str) -> str:
+    """Kills its process on the first call."""
+    if not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "survived"
+
+
+def mend_me(mark: str) -> None:
+    """Counts its calls, then complains to a person."""
+    with Path(mark).open("a") as stream:
+        stream.write("x")
+    raise EarmarkError("write something else")
+
+
+def who(x: int) -> tuple[int, int, str | None]:
+    return x, os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+def dawdle(mark: str) -> None:
+    """Says that it has begun, and never ends."""
+    Path(mark).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def job(name: str, affinity: str = "", **arguments: object) -> Job:
+    return Job(f"{HERE}:{name}", arguments, affinity=affinity)
+
+
+BOTH = pytest.mark.parametrize("runner", [InProcess(), Processes(2)], ids=["in-process", "processes"])
+
+
+@BOTH
+def test_every_job_has_one_outcome(runner: Executor) -> None:
+    found = list(runner.run([job("square", x=i) for i in range(7)]))
+    assert sorted(o.value for o in found) == [i * i for i in range(7)]
+    assert {o.attempts for o in found} == {1}
+
+
+@BOTH
+def test_a_job_that_fails_is_tried_once_more(runner: Executor, tmp_path: Path) -> None:
+    found = list(runner.run([job("fail_once", mark=str(tmp_path / "mark")), job("square", x=2)]))
+    assert {o.value for o in found} == {"at last", 4}
+    assert max(o.attempts for o in found) == 2
+
+
+@BOTH
+def test_a_job_that_fails_twice_does_not_sink_the_others(runner: Executor) -> None:
+    found = {o.job.function: o for o in runner.run([job("no_such_function"), job("square", x=3)])}
+    assert found[f"{HERE}:square"].value == 9
+    failed = found[f"{HERE}:no_such_function"]
+    assert failed.value is None
+    assert "no_such_function" in (failed.error or "")
+
+
+@BOTH
+def test_what_a_person_has_to_mend_is_not_tried_again(runner: Executor, tmp_path: Path) -> None:
+    found = list(runner.run([job("mend_me", mark=str(tmp_path / "mark"))]))
+    assert found[0].error == "write something else"
+    assert (tmp_path / "mark").read_text() == "x"
+
+
+def test_workers_are_other_processes_with_one_thread() -> None:
+    found = [o.value for o in Processes(2).run([job("who", x=i) for i in range(6)])]
+    assert os.getpid() not in {pid for _, pid, _ in found}
+    assert len({pid for _, pid, _ in found}) <= 2
+    assert {threads for _, _, threads in found} == {"1"}
+
+
+def test_jobs_of_one_affinity_keep_to_one_worker() -> None:
+    jobs = [job("who", affinity="ab"[i % 2], x=i) for i in range(12)]
+    found = [(o.job.affinity, o.value[1]) for o in Processes(2).run(jobs)]
+    assert len(set(found)) <= 3  # two, or three where the last job was taken over by an idle worker
+
+
+def test_a_killed_worker_loses_one_job_and_that_is_done_again(tmp_path: Path) -> None:
+    jobs = [job("die_once", mark=str(tmp_path / "mark")), *[job("square", x=i) for i in range(5)]]
+    found = list(Processes(2).run(jobs))
+    assert {o.value for o in found} == {"survived", 0, 1, 4, 9, 16}
+
+
+def test_a_worker_that_always_dies_is_reported() -> None:
+    found = list(Processes(1).run([Job("os:abort", {})]))
+    assert "killed by signal 6" in (found[0].error or "")
+
+
+def test_stopping_early_ends_the_workers(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    outcomes = Processes(2).run([job("dawdle", mark=str(mark)), job("square", x=1)])
+    assert next(iter(outcomes)).value == 1
+    pid = int(_wait_for(mark))
+    outcomes.close()  # type: ignore[attr-defined]
+    _wait_gone(pid)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
+    mark = tmp_path / "mark"
+    script = (
+        "from influence.executor import Job, Processes\n"
+        f"list(Processes(2).run([Job('{HERE}:dawdle', {{'mark': {str(mark)!r}}})]))\n"
+    )
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=root, stderr=subprocess.DEVNULL)
+    pid = int(_wait_for(mark))
+    parent.send_signal(how)
+    parent.wait(10)
+    _wait_gone(pid)
+
+
+def test_numbers_of_workers_that_make_no_sense_are_refused() -> None:
+    for workers in (0, -1, 10_000):
+        with pytest.raises(EarmarkError, match="workers"):
+            executor(workers)
+
+
+def _wait_for(mark: Path) -> str:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if mark.exists() and mark.read_text():
+            return mark.read_text()
+        time.sleep(0.02)
+    raise AssertionError("the job did not begin")
+
+
+def _wait_gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{pid}/stat").exists() and ") Z" in Path(f"/proc/{pid}/stat").read_text():
+            return  # dead, and waiting for init to notice
+        time.sleep(0.02)
+    raise AssertionError(f"worker {pid} outlived its parent")
