@@ -39,9 +39,9 @@ RECIPE = Recipe(
     base="earmark:whisper-tiny",
     train="fsdd/train-strings",
     evaluate=("fsdd/test-strings",),
-    epochs=8,
+    epochs=12,
     batch_size=16,
-    learning_rate=1e-3,
+    learning_rate=2e-3,
     warmup=0.1,
 )
 SEEDS = 3

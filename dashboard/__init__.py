@@ -7,6 +7,7 @@
 | `views/` | one file per page; to add a page, add a file |
 | `queries/` | what pages ask of the record, as plain functions of a store; the only place with SQL |
 | `pieces/` | what pages are put together from: values in, HTML or a chart out |
+| `cards` | a sample on a page, and the window with its lineage |
 | `measures` | figures that cannot be shown without their uncertainty |
 | `vault_access` | the one door to transcripts, names and sound |
 | `record`, `links` | the opened store with its cache, and choices that stand in the address |

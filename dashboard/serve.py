@@ -123,7 +123,13 @@ def _start(store: Path, port: int) -> subprocess.Popen[bytes]:
         raise EarmarkError("the dashboard needs Streamlit — pip install 'earmark[dashboard]'") from error
     # Its own session: Ctrl-C in a terminal reaches this process, which then ends the server in order.
     environment = {**os.environ, "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false"}
-    return subprocess.Popen(command(store, port), start_new_session=True, env=environment, stdin=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command(store, port),
+        start_new_session=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, patience_s: float) -> None:

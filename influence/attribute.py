@@ -46,16 +46,21 @@ REDUCTION = "Σ loss / Σ reference words over the target's utterances"
 
 @dataclass(frozen=True)
 class Attribution:
-    """What was attributed: `values` [samples, K] of the training samples `samples` (sorted ids) on the `targets`."""
+    """What was attributed: `values` [n, K] of the training samples `ids` [n] (sorted) on the `targets` [K]."""
 
     run_id: str
     model_id: str
     method: str
     targets: tuple[str, ...]
-    samples: pa.Array
+    ids: pa.Array
     values: npt.NDArray[np.float64]
     reused: bool
     wall_s: float
+
+    @property
+    def samples(self) -> int:
+        """How many training samples."""
+        return len(self.ids)
 
 
 def attribute(
@@ -63,7 +68,7 @@ def attribute(
     model: str,
     *,
     method: str = "adam_tracin",
-    targets: Sequence[str] = (slices.WHOLE.name,),
+    targets: Sequence[str] = (),
     evaluation_set: str | None = None,
     workers: int = 1,
     block: int = BLOCK,
@@ -78,7 +83,7 @@ def attribute(
         store: where the model is and everything goes.
         model: name, id or beginning of an id; it has to have been trained on this record.
         method: attribution method.
-        targets: slices of the evaluation set, e.g. 'accent=*' or 'all'.
+        targets: slices of the evaluation set, e.g. 'accent=*'; by default all of it.
         evaluation_set: name or digest; by default the first that the model's recipe names.
         workers: processes.
         block: training samples in a unit of work.
@@ -237,9 +242,7 @@ def _evaluation(store: Store, trajectory: Trajectory, ref: str | None) -> Sample
 
 def _freeze(store: Store, texts: Sequence[str], evaluation: SampleSet) -> dict[str, str]:
     """The targets as sets on record: digest by name."""
-    wanted = slices.parse_slices(store, texts, evaluation.digest)
-    if not wanted:
-        raise EarmarkError("no target — name slices of the evaluation set, or 'all'")
+    wanted = slices.parse_slices(store, texts or (slices.WHOLE.name,), evaluation.digest)
     key = digest_of({"targets": [[s.name, s.predicate] for s in wanted], "population": evaluation.digest})
     done = store.find_run(key)
     if done is None:

@@ -21,8 +21,10 @@ from torch import nn
 
 from influence.executor import Job, executor, store_at
 from influence.watch import Watch
+from lineage.sets import resolve_set
 from lineage.store import Store
 from training import lora
+from training.corpus import open_corpus
 from training.evaluate import predict
 from training.families import Family, open_family
 from training.fit import TrainedModel, train
@@ -43,7 +45,10 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of a retraining; `predictions` are evaluation runs by set digest. `wall_s` is 0 where all was on record."""
+    """What came of a retraining; `predictions` are evaluation runs by set digest.
+
+    `reused` says that the model was on record already; `wall_s` is 0 where its evaluations were, too.
+    """
 
     model_id: str
     run_id: str
@@ -85,6 +90,9 @@ def fill(
     """Have all `retrainings` of `recipe` on record, each evaluated on the sets `evaluate` (digests).
 
     A retraining that fails twice is reported in `errors`, by its label, and the others are done all the same.
+
+    Raises:
+        EarmarkError: the sets cannot be trained or evaluated on, whatever the weights.
     """
     begun = time.perf_counter()
     jobs = [
@@ -108,14 +116,24 @@ def fill(
     results: list[Retrained | None] = [None] * len(jobs)
     errors: dict[str, str] = {}
     team = executor(min(workers, max(1, len(jobs))), recipe.threads)
+    _prepare(store, recipe, evaluate, progress)
     watch = Watch(len(jobs), team.workers, progress, "retraining")
     for outcome in team.run(jobs):
         if outcome.error is None:
             results[place[id(outcome.job)]] = Retrained(**outcome.value)
         else:
             errors[outcome.job.label] = outcome.error
-        watch.note(0.0 if outcome.error or outcome.value["reused"] else outcome.wall_s)
+        watch.note(0.0 if outcome.error else outcome.value["wall_s"])
     return Filled(tuple(results), errors, time.perf_counter() - begun)
+
+
+def _prepare(store: Store, recipe: Recipe, evaluate: Sequence[str], progress: Progress) -> None:
+    """What all retrainings share: features, computed once and not by every worker; mistakes, told once and now."""
+    family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
+    train_set = resolve_set(store, recipe.train)
+    open_corpus(store, train_set.digest, family, transcripts=recipe.transcripts, progress=progress).check()
+    for digest in evaluate:
+        open_corpus(store, digest, family, transcripts=recipe.transcripts, progress=progress)
 
 
 def retrain(
@@ -132,7 +150,7 @@ def retrain(
     begun = time.perf_counter()
     store, parsed = store_at(root), Recipe.parse(recipe)
     trained = train(store, parsed, seed=seed, weights=weights, checkpoints=checkpoints, parents=parents)
-    reused = trained.reused
+    fresh = not trained.reused
     predictions = {}
     opened: Opened | None = None
     for digest in evaluate:
@@ -148,14 +166,13 @@ def retrain(
             opened=opened,
         )
         predictions[digest] = found.run_id
-        reused = reused and found.reused
-    wall = 0.0 if reused else time.perf_counter() - begun
+        fresh = fresh or not found.reused
     return {
         "model_id": trained.model_id,
         "run_id": trained.run_id,
         "predictions": predictions,
-        "reused": reused,
-        "wall_s": wall,
+        "reused": trained.reused,
+        "wall_s": time.perf_counter() - begun if fresh else 0.0,
     }
 
 

@@ -12,12 +12,11 @@ beyond its matched control; `estimate` where no control was run), and the interv
 the same side. The family-wise probability of a false *helps* or *hurts* is therefore at most α, and a slice is never said to
 help for what any data of that size would have done.
 
-**No effect larger than X** is an equivalence test (two one-sided tests at α), of `estimate` (leaving the slice out changes
-nothing worth the name) or else of `difference` (it changes nothing that as many random samples would not); the reason says
-which. X is declared as the largest change that counts as none, so this verdict goes before *helps* and *hurts*: with enough
-data every effect, however small, becomes significant. Each such verdict taken by itself is wrong with probability α at most;
-under the null it is never wrong, so it is not corrected for the number of questions. Absence of evidence never becomes *no
-effect*: that needs an interval narrow enough.
+**No effect larger than X** is an equivalence test (two one-sided tests at α) of the same contrast: leaving the slice out does
+nothing worth the name that as many random samples would not. X is declared as the largest change that counts as none, so this
+verdict goes before *helps* and *hurts*: with enough data every effect, however small, becomes significant. Each such verdict
+taken by itself is wrong with probability α at most; under the null it is never wrong, so it is not corrected for the number
+of questions. Absence of evidence never becomes *no effect*: that needs an interval narrow enough.
 
 **Not identifiable** comes before either wherever the design cannot speak: too few words, one seed, one test speaker where
 the claim is about speakers. The figures are still given, with what they are worth in the reason.
@@ -84,10 +83,9 @@ def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[V
         direction = _direction(cell) if p_adjusted <= alpha else ""
         if cell.obstacle:
             words, reason = NOT_IDENTIFIABLE, cell.obstacle
-        elif cell.estimate.p_within(cell.margin) <= alpha:
-            words, reason = _none(cell), _why_none(cell, cell.estimate, 1 - 2 * alpha)
         elif cell.tested.p_within(cell.margin) <= alpha:
-            words, reason = _none(cell), _why_none(cell, cell.tested, 1 - 2 * alpha)
+            words = f"{NO_EFFECT} {amount(cell.margin, cell.metric)}"
+            reason = _why_none(cell, 1 - 2 * alpha)
         elif direction:
             words, reason = direction, _why_effect(cell)
         else:
@@ -104,10 +102,6 @@ def _direction(cell: Cell) -> str:
     if cell.estimate.high < 0 and cell.tested.estimate < 0:
         return HURTS
     return ""
-
-
-def _none(cell: Cell) -> str:
-    return f"{NO_EFFECT} {amount(cell.margin, cell.metric)}"
 
 
 def _span(ends: tuple[float, float], metric: str) -> str:
@@ -129,10 +123,10 @@ def _why_effect(cell: Cell) -> str:
     return text
 
 
-def _why_none(cell: Cell, shown: Contrast, level: float) -> str:
-    beyond = " beyond what as many random samples do" if shown is cell.difference else ""
+def _why_none(cell: Cell, level: float) -> str:
+    beyond = " beyond what as many random samples do" if cell.difference is not None else ""
     return (
-        f"the change{beyond} lies at {_span(shown.span(level), cell.metric)} ({level:.0%} interval), within "
+        f"the change{beyond} lies at {_span(cell.tested.span(level), cell.metric)} ({level:.0%} interval), within "
         f"±{amount(cell.margin, cell.metric)}"
     )
 

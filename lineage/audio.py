@@ -158,8 +158,17 @@ def encode(wave: Waveform) -> bytes:
             left_aligned = (scaled * (2.0**31 / step)).astype(np.int32)
             soundfile.write(buffer, left_aligned, wave.rate, format="FLAC", subtype=subtype)
             return buffer.getvalue()
-    soundfile.write(buffer, wave.pcm, wave.rate, format="WAV", subtype="FLOAT")
-    return buffer.getvalue()
+    return _float_wav(wave)
+
+
+def _float_wav(wave: Waveform) -> bytes:
+    """A WAV file of 32-bit floats; libsndfile would put the time into it, and the same sound would be another file."""
+    data = wave.pcm.astype("<f4").tobytes()
+    frame = 4 * wave.channels
+    layout = struct.pack("<HHIIHHH", 3, wave.channels, wave.rate, wave.rate * frame, frame, 32, 0)
+    chunks = ((b"fmt ", layout), (b"fact", struct.pack("<I", wave.frames)), (b"data", data))
+    body = b"WAVE" + b"".join(name + struct.pack("<I", len(chunk)) + chunk for name, chunk in chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def _size(path: Path, name: str) -> int:

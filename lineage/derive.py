@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lineage import transforms
+from lineage import spdx, transforms
 from lineage.audio import AudioRefused, Waveform, check_sound, encode, quantise
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, digest_of, sample_id
@@ -223,18 +223,7 @@ def strings(store: Store, ids: Sequence[uuid.UUID], size: int, seed: int = 0) ->
 
 def joint_licence(licences: Iterable[str | None]) -> str | None:
     """The terms of a whole whose parts have these licences: all of them at once, as an SPDX expression."""
-    given = list(licences)
-    if not any(given):
-        return None
-    parts = set()
-    for licence in given:
-        if licence is None:
-            parts.add("NOASSERTION")
-        elif " OR " in licence:
-            parts.add(licence if licence.startswith("(") else f"({licence})")
-        else:
-            parts.update(licence.split(" AND "))
-    return next(iter(parts)) if len(parts) == 1 else " AND ".join(sorted(parts))
+    return spdx.joint(licences)
 
 
 def inherited(parents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+GUESSES = 12
+BLOCK = 1 << 16
 
 Halves = npt.NDArray[np.uint64]
 
@@ -36,44 +40,103 @@ def id_array(ids: Iterable[uuid.UUID | str | None] | pa.Array | pa.ChunkedArray 
 
 def halves(ids: pa.Array | pa.ChunkedArray | Iterable[uuid.UUID]) -> Halves:
     """Ids (none null) as [n, 2] native uint64, most significant half first."""
-    storage = id_array(ids).storage
-    if storage.null_count:
-        raise ValueError("null where an id is needed")
-    buffer = storage.buffers()[1]
-    if buffer is None or len(storage) == 0:
-        return np.empty((0, 2), dtype=np.uint64)
-    raw = np.frombuffer(buffer, dtype=">u8")
-    return raw.reshape(-1, 2)[storage.offset : storage.offset + len(storage)].astype(np.uint64)
+    chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [id_array(ids)]
+    out = np.empty((sum(map(len, chunks)), 2), dtype=np.uint64)
+    start = 0
+    for chunk in chunks:
+        storage = id_array(chunk).storage
+        if storage.null_count:
+            raise ValueError("null where an id is needed")
+        if len(storage):
+            raw = np.frombuffer(storage.buffers()[1], dtype=">u8").reshape(-1, 2)
+            out[start : start + len(storage)] = raw[storage.offset : storage.offset + len(storage)]
+            start += len(storage)
+    return out
+
+
+def take(ids: Halves, places: npt.NDArray[np.int64]) -> Halves:
+    """`ids[places]`, several times as fast: as one item of 16 bytes an id is moved in one go, not word by word."""
+    result: Halves = np.ascontiguousarray(ids).view(np.complex128).ravel()[places].view(np.uint64).reshape(-1, 2)
+    return result
 
 
 def sort_unique(ids: Halves) -> Halves:
     """The distinct ids in byte order."""
     if len(ids) < 2:
         return ids.copy()
-    high = ids[:, 0]
-    out = ids if (high[1:] > high[:-1]).all() else _sorted(ids)
-    fresh = np.ones(len(out), dtype=bool)
-    fresh[1:] = (out[1:, 0] != out[:-1, 0]) | (out[1:, 1] != out[:-1, 1])
+    out = ids if (ids[1:, 0] > ids[:-1, 0]).all() else take(ids, order(ids))
+    fresh = distinct(out)
     return out[fresh] if not fresh.all() else out.copy() if out is ids else out
 
 
-def _sorted(ids: Halves) -> Halves:
-    """In byte order. Sorting one word that holds an id's leading bits and its place is several times faster than sorting
-    places by ids; the few ids that agree in those bits are put right afterwards."""
-    bits = np.uint64((len(ids) - 1).bit_length())
+def distinct(ids: Halves) -> npt.NDArray[np.bool_]:
+    """For each of sorted ids whether it is not the one before."""
+    fresh = np.ones(len(ids), dtype=bool)
+    fresh[1:] = (ids[1:, 0] != ids[:-1, 0]) | (ids[1:, 1] != ids[:-1, 1])
+    return fresh
+
+
+def order(ids: Halves) -> npt.NDArray[np.int64]:
+    """The places of the ids in byte order.
+
+    Sorting one word that holds an id's leading bits and its place is several times faster than sorting places by ids; the
+    few ids that agree in those bits are put right afterwards.
+    """
+    bits = np.uint64(max(0, len(ids) - 1).bit_length())
     words = ids[:, 0] >> bits << bits
     words |= np.arange(len(ids), dtype=np.uint64)
     words.sort()
     places = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     words >>= bits
-    # as one item of 16 bytes an id is moved in one go; rows of a matrix are moved word by word
-    out: Halves = np.ascontiguousarray(ids).view(np.complex128).ravel()[places].view(np.uint64).reshape(-1, 2)
     tied = words[1:] == words[:-1]
     if tied.any():
         loose = np.r_[tied, False] | np.r_[False, tied]
-        rows = out[loose]
-        out[loose] = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
-    return out
+        rows = ids[places[loose]]
+        places[loose] = places[loose][np.lexsort((rows[:, 1], rows[:, 0]))]
+    return places
+
+
+def ranks(among: Halves, ids: Halves) -> npt.NDArray[np.int64]:
+    """For each of `ids`, in any order, its place in `among`, which is sorted and distinct; -1 where it is not there.
+
+    Ids are evenly spread, being digests, so a guess by their leading bits is off by a place or two; where it is off by
+    more (ids made by hand) a binary search goes on.
+    """
+    found = np.full(len(ids), -1, dtype=np.int64)
+    if not len(among):
+        return found
+    last = len(among) - 1
+    shift = np.uint64(64 - len(among).bit_length())
+    leading = (among[:, 0] >> shift).astype(np.int64)
+    begins = np.flatnonzero(np.diff(leading, prepend=-1))
+    # for each value of the leading bits the first place that has it, or that of the next value
+    first = np.repeat(np.append(begins, last), np.diff(leading[begins], prepend=-1, append=1 << (64 - int(shift))))
+
+    def search(start: int) -> None:
+        block = ids[start : start + BLOCK]
+        guess = first[(block[:, 0] >> shift).astype(np.int64)]
+        there = take(among, guess)
+        behind = np.flatnonzero(there[:, 0] < block[:, 0])
+        for _ in range(GUESSES):
+            behind = behind[guess[behind] < last]
+            if not len(behind):
+                break
+            guess[behind] += 1
+            there[behind] = take(among, guess[behind])
+            behind = behind[there[behind, 0] < block[behind, 0]]
+        near = there[:, 0] == block[:, 0]
+        exact = near & (there[:, 1] == block[:, 1])
+        found[start : start + BLOCK][exact] = guess[exact]
+        near[behind] = True
+        rest = np.flatnonzero(near & ~exact)
+        if len(rest):
+            places, which = find(among, block[rest])
+            found[start + rest[which]] = places
+
+    # what a block needs beside `among` stays in the processor's cache; most of the time goes by waiting for memory
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(search, range(0, len(ids), BLOCK)))
+    return found
 
 
 def find(column: Halves, wanted: Halves) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

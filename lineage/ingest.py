@@ -23,10 +23,11 @@ import numpy as np
 
 from lineage import environment
 from lineage.audio import STANDARD, Limits
+from lineage.erase import Barred, barred
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.intake import CUT, Accepted, Options, Places, jobs, outcomes
-from lineage.manifests import Manifest, RowRefused, open_manifest
+from lineage.manifests import Line, Manifest, RowRefused, open_manifest
 from lineage.manifests.columns import KNOWN
 from lineage.manifests.entries import Entry, entry
 from lineage.pool import in_order
@@ -35,6 +36,7 @@ from lineage.sets import SampleSet, create_set, resolve_set
 from lineage.store import Store
 
 MAX_COMPLAINTS = 10_000  # lines kept in a report; all are counted
+SAY_NOTHING = ("manifest", "metadata", "cuts", "supervisions", "tarred_audio_manifest")
 MAX_ATTRIBUTES = 256  # distinct columns that one manifest may bring along
 
 Progress = Callable[[int, int], None]
@@ -93,14 +95,15 @@ def ingest(
     found = open_manifest(manifest)
     options = Options(strict, copy, allow_outside, tuple(Path(r) for r in roots), source, licence, limits)
     name = name or default_name(found.path)
-    digest = store.vault.file_digest(found.path)  # keyed: a short manifest could be guessed from a plain one
+    digest = found.digest(store.vault.file_digest)  # keyed: a short manifest could be guessed from a plain one
     places = Places(found.root, options)
     rows, key = _survey(found, digest, name, places, options)
-    if not rows:
+    if not rows and not found.format.remote:
         raise EarmarkError(f"{found.path}: the manifest lists no recordings — add a line for each")
-    tally = _Tally(str(found.path))
+    tally = _Tally(str(found.path), barred(store))
     before = store.find_run(key)
-    if before is not None and not before.result["refused"]:
+    intact = before is not None and all(e.run.ended < before.started for e in store.erasures)
+    if before is not None and intact and not before.result["refused"]:
         tally.columns = before.result["columns"]
         made, accepted = resolve_set(store, before.outputs[0]), int(before.result["accepted"])
         return IngestReport(tally.manifest, made, before.id, accepted, 0, notes=tally.notes(), reused=True)
@@ -113,10 +116,10 @@ def ingest(
                 sample = tally.take(line, outcome, recorder)
                 ids += sample.bytes if sample else b""
             if progress:
-                progress(tally.seen, rows)
+                progress(tally.seen, max(rows, tally.seen))
         if tally.refused and (strict or not ids):
             raise BatchRefused(tally.manifest, dict(tally.refused), tuple(tally.complaints), strict)
-        if store.vault.file_digest(found.path) != digest:
+        if found.digest(store.vault.file_digest) != digest:
             raise EarmarkError(f"{found.path}: the manifest changed while it was read — ingest it again")
         members = np.frombuffer(bytes(ids), ">u8").reshape(-1, 2).astype(np.uint64)
         made = create_set(run, members, name=name, samples=recorder.totals())
@@ -140,14 +143,18 @@ def ingest(
 
 def default_name(manifest: Path) -> str:
     """What a manifest's set is called: the file's stem, or the folder's name where the stem says nothing."""
-    return manifest.resolve().parent.name if manifest.stem in ("manifest", "metadata") else manifest.stem
+    if manifest.is_dir():
+        return manifest.resolve().name
+    name = Path(manifest.name.partition("?")[0].removesuffix(".gz")).stem
+    return manifest.resolve().parent.name if name in SAY_NOTHING else name
 
 
 class _Tally:
     """What has become of the rows so far, and what they share."""
 
-    def __init__(self, manifest: str) -> None:
+    def __init__(self, manifest: str, erased: Barred) -> None:
         self.manifest = manifest
+        self._erased = erased
         self.seen = 0
         self.refused: Counter[str] = Counter()
         self.complaints: list[str] = []
@@ -160,10 +167,14 @@ class _Tally:
             first = recorder.line_of(outcome.sample.id)
             if first:
                 outcome = RowRefused("duplicate", f"same sound and words as line {first}", "drop one of the lines")
+        if isinstance(outcome, Accepted) and self._erased(outcome.sample.id, outcome.sample.speaker_key):
+            mend = "drop the line, or record that consent was given anew: earmark consent given"
+            outcome = RowRefused("erased", "this sample or its speaker was erased from the record", mend)
         if isinstance(outcome, EarmarkError):
             self.refused[getattr(outcome, "reason", "value")] += 1
             if len(self.complaints) < MAX_COMPLAINTS:
-                text = f"{self.manifest}:{line}: {outcome}"
+                file = f"/{line.file}" if isinstance(line, Line) else ""
+                text = f"{self.manifest}{file}:{line}: {outcome}"
                 self.complaints.append("".join(c if c.isprintable() else "·" for c in text))
             return None
         if outcome.whole is not None and outcome.edge is not None:
@@ -196,12 +207,12 @@ class _Tally:
 
 
 def _survey(found: Manifest, digest: str, name: str, places: Places, options: Options) -> tuple[int, str]:
-    """How many rows there are, and the key under which the run is found again."""
+    """How many rows there are (0 if that takes a transfer), and the key under which the run is found again."""
     files = hashlib.sha256()
     rows = 0
-    for row in found.rows():
+    for row in () if found.format.remote else found.rows():
         rows += 1
-        if isinstance(row.values, RowRefused):
+        if isinstance(row.values, RowRefused) or row.sound is not None:
             continue
         try:
             path = places.find(entry(row.values).audio)

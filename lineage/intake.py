@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineage import transforms
-from lineage.audio import STANDARD, AudioRefused, Limits, Waveform, check_sound, encode, quantise, read_audio
+from lineage.audio import STANDARD, Limits, Waveform, check_sound, encode, quantise, read_audio
 from lineage.derive import edge
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, sample_id
@@ -49,11 +49,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """Rows of one audio file with their line numbers, or one refused row."""
+    """Rows of one audio file with their line numbers, or one refused row; `sound` where the manifest holds the file."""
 
     path: Path
     rows: tuple[tuple[int, Entry], ...] = ()
     refused: tuple[int, RowRefused] | None = None
+    sound: Callable[[], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -106,15 +107,16 @@ def jobs(found: Manifest, places: Places, learn: Callable[[Entry], None]) -> Ite
                 raise row.values
             read = entry(row.values)
             learn(read)
-            path = places.find(read.audio)
+            path = places.find(read.audio) if row.sound is None else found.path / read.audio
         except RowRefused as refused:
             yield from flush()
             yield Job(found.path, refused=(row.line, refused))
             continue
-        if read.offset_s is None or path != shared or len(parts) == MAX_PARTS:
+        alone = read.offset_s is None or row.sound is not None
+        if alone or path != shared or len(parts) == MAX_PARTS:
             yield from flush()
-        if read.offset_s is None:
-            yield Job(path, ((row.line, read),))
+        if alone:
+            yield Job(path, ((row.line, read),), sound=row.sound)
         else:
             shared = path
             parts.append((row.line, read))
@@ -126,17 +128,19 @@ def outcomes(vault: Vault, options: Options, job: Job) -> list[tuple[int, Accept
     if job.refused is not None:
         return [job.refused]
     try:
-        wave = read_audio(job.path, limits=options.limits, name=shown(job.rows[0][1].audio))
-    except AudioRefused as refused:
+        source = job.path if job.sound is None else job.sound()
+        wave = read_audio(source, limits=options.limits, name=shown(job.rows[0][1].audio))
+    except EarmarkError as refused:
         return [(line, refused) for line, _ in job.rows]
     digest = audio_digest(wave.pcm, wave.rate)
+    copied = options.copy or job.sound is not None  # what has no file of its own is kept in the store
     whole: NewSample | None = None
     made: list[tuple[int, Accepted | EarmarkError]] = []
     for line, read in job.rows:
         try:
             _check_declared(read, wave)
             if read.offset_s is None or _is_all(read, wave):
-                clip = encode(wave) if options.copy else None
+                clip = encode(wave) if copied else None
                 sample = _sample(vault, options, read, wave, digest)
                 made.append((line, Accepted(replace(sample, path=None if clip else str(job.path), clip=clip))))
                 continue
@@ -193,8 +197,8 @@ def _whole(vault: Vault, options: Options, job: Job, wave: Waveform, digest: str
         speaker_key=None if speaker is None else vault.speaker_key(speaker),
         source=shared({p.source for p in parts}),
         licence=shared({p.licence for p in parts}),
-        path=None if options.copy else str(job.path),
-        clip=encode(wave) if options.copy else None,
+        path=None if options.copy or job.sound else str(job.path),
+        clip=encode(wave) if options.copy or job.sound else None,
     )
 
 

@@ -58,6 +58,19 @@ class Lookup:
             parts.append(self._unsorted(rest, key, ids, columns))
         return pa.concat_tables([p.cast(schema) for p in parts]) if parts else schema.empty_table()
 
+    def index(self, table: str, key: str, ids: Halves, column: str, copy: str) -> Halves:
+        """Ids in `column` of an index of `table` that is sorted by `key`; of what is compacted, for the rest is not indexed."""
+
+        def read() -> Halves:
+            parts = [
+                part
+                for segment in self._store.listed(f"tables/{copy}")
+                for part in self._file(segment, key).rows(ids, [column])
+            ]
+            return np.concatenate([np.empty((0, 2), np.uint64), *(halves(p[column]) for p in parts)])
+
+        return self._store.steadily(read)
+
     def _unsorted(self, segments: list[Segment], key: str, ids: Halves, columns: Sequence[str]) -> pa.Table:
         paths = [str(self._store.root / s.path) for s in segments]
         wanted = id_array(ids)

@@ -153,7 +153,7 @@ class Recorder:
         vault.append("transcripts", [_personal(s, transcript=s.transcript) for s in silent])
         vault.append(
             "particulars",
-            [_personal(s, name=n, value=v) for s in batch if s.id not in known for n, v in s.particulars.items()],
+            [_personal(s, name=n, value=v) for s in batch if s.id not in places for n, v in s.particulars.items()],
         )
         self._write_speakers(batch)
         self._write_sources(batch)

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -221,6 +221,7 @@ class Run:
         self.vault = _Buffer(self.store, "vault", VAULT, self.id)
         self.events = Journal(self)
         self.attributes: dict[str, str] = {}  # of the samples so far: key → 'number' or 'text'
+        self.condition: Callable[[], None] = lambda: None  # of publication, see `Store.publish`
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
         self._cpu = sum(os.times()[:4])
@@ -256,6 +257,11 @@ class Run:
         write_durably(path, data)
         relative = path.relative_to(self.store.root).as_posix()
         self.files.append(Segment(table, relative, 0, len(data), hashlib.sha256(data).hexdigest()))
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Public segments written so far."""
+        return self._tables.segments
 
     def adopt(self, segment: Segment) -> None:
         """List a segment that was written into a folder of this run by other means than `append`."""
@@ -297,7 +303,8 @@ class Run:
                 self.attributes,
                 tuple(self.files),
                 tuple(self.removed),
-            )
+            ),
+            self.condition,
         )
         self.events.published()
 

@@ -104,6 +104,7 @@ def type_name(type: pa.DataType) -> str:
 
 
 def empty(table: Table) -> str:
+    """SELECT of no rows of `table`, with all its columns."""
     columns = ", ".join(f"NULL::{type_name(c.type)} AS {identifier(c.name)}" for c in table.columns)
     return f"SELECT {columns} WHERE false"
 

@@ -56,6 +56,7 @@ class Store:
         self._changes: Counter[str] = Counter()  # of those, by folder
         self._files: dict[str, Segment] = {}  # further files of the record by name
         self.removed: set[str] = set()  # files that were listed once; some may still lie there
+        self.erasures: list[Manifest] = []
         self._attributes: dict[str, str] = {}
         self._views = sql.Views()
 
@@ -159,7 +160,7 @@ class Store:
                 run.publish("aborted")
                 raise
             except BaseException as error:
-                run.result = {"error": type(error).__name__}
+                run.result = {"error": type(error).__name__, **getattr(error, "on_record", {})}
                 run.publish("failed")
                 raise
             try:
@@ -170,26 +171,32 @@ class Store:
                     run.events.abandon()
                 raise
 
-    def publish(self, manifest: Manifest) -> None:
-        """Make a run visible, whole and durably: its manifest is written, then the log names it."""
+    def publish(self, manifest: Manifest, condition: Callable[[], None] = lambda: None) -> None:
+        """Make a run visible, whole and durably: its manifest is written, then the log names it.
+
+        `condition` is called with everything published before in view, and may refuse by raising `Conflict`.
+        """
         data = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False, sort_keys=True).encode()
         path = self.root / "manifests" / f"{manifest.run.id}.json"
         write_durably(path, data)
         try:
             self.log.append(
-                manifest.run.id, hashlib.sha256(data).hexdigest(), lambda: self._still_there(manifest.removed)
+                manifest.run.id, hashlib.sha256(data).hexdigest(), lambda: self._check(manifest, condition)
             )
         except Conflict:
             path.unlink()
             raise
 
-    def _still_there(self, paths: Sequence[str]) -> None:
-        """Of two runs that take away the same file only one is recorded: the other worked on what was there no more."""
-        if paths:
-            self.refresh()
-            gone = next((p for p in paths if p in self.removed), None)
-            if gone is not None:
-                raise Conflict(f"{gone} was taken away by another run meanwhile — nothing was changed, run it again")
+    def _check(self, manifest: Manifest, condition: Callable[[], None]) -> None:
+        """Raise if the run worked on what is there no more: a file that another run took away, a sample that was erased."""
+        from lineage.erase import check_publication
+
+        self.refresh()
+        gone = next((p for p in manifest.removed if p in self.removed), None)
+        if gone is not None:
+            raise Conflict(f"{gone} was taken away by another run meanwhile — nothing was changed, run it again")
+        check_publication(self, manifest)
+        condition()
 
     def refresh(self) -> None:
         """See the runs published since the last look."""
@@ -213,6 +220,9 @@ class Store:
             self._live.setdefault(folder, {})[segment.path] = segment
             self._changes[folder] += 1
         self._files.update({f.path.rpartition("/")[2]: f for f in manifest.files})
+        self.removed.difference_update(f"artifacts/{d[:2]}/{d}" for d in manifest.artifacts)  # kept again
+        if manifest.run.kind == "erase" and manifest.run.status == "completed":
+            self.erasures.append(manifest)
         for gone in manifest.removed:
             self._live.get(_folder(gone), {}).pop(gone, None)
             self._changes[_folder(gone)] += 1
@@ -257,6 +267,12 @@ class Store:
         """The segments below `folder` ('tables/samples', 'vault/clips') that published runs list and none took away."""
         self.refresh()
         return list(self._live.get(folder, {}).values())
+
+    def companions(self, table: str) -> list[str]:
+        """Names of what compactions keep of a public table besides it, e.g. 'edges_by_parent'; no view shows it."""
+        self.refresh()
+        names = (folder.split("/")[1] for folder in self._live if folder.startswith(f"tables/{table}_"))
+        return [n for n in names if n not in TABLES]
 
     def changes(self, table: str) -> int:
         """How often the list of a public table's segments has changed; the same number means the same list."""

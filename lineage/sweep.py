@@ -68,7 +68,7 @@ def sweep(store: Store, grace: float = GRACE_S, folders: tuple[str, ...] = ("tab
 def _replaced(store: Store, before: float) -> Iterator[str]:
     for manifest in store.manifests():
         if manifest.removed and manifest.run.ended.timestamp() <= before:
-            yield from manifest.removed
+            yield from (path for path in manifest.removed if path in store.removed)  # else it was kept again
 
 
 def _unpublished(root: Path) -> Iterator[tuple[Path, str | None]]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from lineage import ids as id_arrays
@@ -78,7 +79,19 @@ class Vault:
         self, table: str, ids: Iterable[uuid.UUID] | pa.Array | None = None, run_id: str | None = None
     ) -> pa.Table:
         """Rows of a vault table, of the given samples (speakers, for `speakers`) and of one run if asked."""
-        paths = [str(p) for p in self._segments(table) if p.exists()]
+        wanted = None if ids is None else id_arrays.id_array(ids)
+        while True:
+            listed = self._segments(table)
+            try:
+                rows = self._rows(table, [str(p) for p in listed if p.exists()], wanted, run_id)
+            except duckdb.IOException:
+                if self._segments(table) == listed:
+                    raise
+            else:
+                if self._segments(table) == listed:  # else a file was replaced under our hands
+                    return rows
+
+    def _rows(self, table: str, paths: list[str], ids: pa.Array | None, run_id: str | None) -> pa.Table:
         if not paths:
             return empty(VAULT[table])
         conditions, parameters = [], [paths]
@@ -88,7 +101,7 @@ class Vault:
         connection = sql.connect()
         if ids is not None:
             column = "speaker_key" if table == "speakers" else "sample_id"
-            connection.register("wanted", pa.table({"id": id_arrays.id_array(ids)}))
+            connection.register("wanted", pa.table({"id": ids}))
             conditions.append(f"{column} IN (SELECT id FROM wanted)")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         query = f"SELECT * FROM read_parquet(?, union_by_name = true){where} ORDER BY run_id"  # the newest wins below

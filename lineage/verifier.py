@@ -410,7 +410,12 @@ class Verifier:
         return manifests
 
     def _files(self, manifests: list[dict[str, Any]]) -> None:
-        removed = {path for m in manifests for path in m["removed"]}
+        removed: set[str] = set()
+        for m in manifests:
+            removed.difference_update(f"artifacts/{d[:2]}/{d}" for d in m["artifacts"])  # kept again
+            removed.update(m["removed"])
+        erased = {path for m in manifests if m["run"]["kind"] == "erase" for path in m["removed"]} & removed
+        self.report.leftovers += sorted(path for path in erased if (self.root / path).exists())
         self._named |= removed
         key = self.root / "vault" / "key"
         secret = key.read_bytes() if key.exists() else None

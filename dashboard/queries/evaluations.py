@@ -118,9 +118,10 @@ def filtered_rates(store: Store, evaluation: Evaluation, metric: str, filters: F
     for index, row in enumerate(rows):
         blocks = sums.filter(pc.field("slice") == index)
         words = blocks["words"].to_numpy().astype(np.float64)
-        interval = bootstrap.ratio_of_sums(
+        interval = bootstrap.ratio(
             blocks["amount"].to_numpy().astype(np.float64),
             words,
+            blocks["block"].to_pylist(),
             level=evaluation.level,
             replicates=evaluation.replicates,
             seed=evaluation.seed_of_bootstrap,

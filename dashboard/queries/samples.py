@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from dashboard.queries import newest_samples
+from dashboard.queries import Page, newest_samples, within
 from lineage.graph import ancestors, descendants, models_of
 from lineage.ids import id_array
+from lineage.sql import quote
 from lineage.store import Store
 
 
@@ -68,6 +69,15 @@ def facts(store: Store, ids: tuple[uuid.UUID, ...]) -> dict[uuid.UUID, Facts]:
     if not ids:
         return {}
     return _facts(store, ids)
+
+
+def members_of(store: Store, set_digest: str, number: int, size: int) -> Page[uuid.UUID]:
+    """A page of the members of a set, by id."""
+    members = f"(SELECT DISTINCT sample_id FROM members WHERE set_digest = {quote(set_digest)})"
+    total = store.sql(f"SELECT count(*) AS n FROM {members}").to_pylist()[0]["n"]
+    number = within(number, total, size)
+    rows = store.sql(f"SELECT sample_id FROM {members} ORDER BY sample_id LIMIT {size} OFFSET {number * size}")
+    return Page(tuple(rows["sample_id"].to_pylist()), total, number, size)
 
 
 def lineage_of(store: Store, sample: uuid.UUID) -> Node | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 
 from dashboard import formats, links, palette, vault_access
+from dashboard.cards import card, lineage_window
 from dashboard.clickable import clickable, show
 from dashboard.markup import Markup, tag
 from dashboard.measures import METRICS, UNITS, Change, Fidelity, Prediction
@@ -16,13 +16,12 @@ from dashboard.pieces.agreement import Dot
 from dashboard.pieces.agreement import agreement as scatter
 from dashboard.pieces.matrix import Cell, Heading, Key, Panel, matrix, scale
 from dashboard.pieces.notes import nothing, reading
-from dashboard.pieces.tables import chips, pager
-from dashboard.pieces.tree import Told, tree
+from dashboard.pieces.tables import pager
 from dashboard.queries.effects import HELPS, HURTS, NO_EFFECT, OPEN, Audit, Effect, audits, effects
 from dashboard.queries.evaluations import WHOLE, parts
 from dashboard.queries.fidelity import Agreement, agreement
 from dashboard.queries.influences import Attribution, attributions, largest, ranked
-from dashboard.queries.samples import Facts, Node, consumption, facts, lineage_of
+from dashboard.queries.samples import facts, members_of
 from dashboard.record import ask
 from dashboard.views import View
 
@@ -81,7 +80,7 @@ def influence_page() -> None:
     if key in chosen.cells:
         _detail(chosen.cells[key], chosen)
     _faithful(chosen)
-    _lineage()
+    lineage_window()
 
 
 def _choices(known: Sequence[Audit]) -> Chosen:
@@ -214,7 +213,7 @@ def _predicted_cell(key: Key, prediction: Prediction, decimals: int) -> Cell:
 
 
 def _pick_cell(picked: str) -> None:
-    links.go(cell=picked, helpful=None, harmful=None, sample=None)
+    links.go(cell=picked, helpful=None, harmful=None, samples=None, sample=None)
 
 
 def _detail(effect: Effect, chosen: Chosen) -> None:
@@ -240,6 +239,7 @@ def _detail(effect: Effect, chosen: Chosen) -> None:
     attribution, fidelity = chosen.attribution, chosen.fidelity
     prediction = chosen.predicted(effect)
     if attribution is None or fidelity is None or prediction is None:
+        _unranked(effect)
         return
     show(
         tag(
@@ -276,37 +276,33 @@ def _rankings(effect: Effect, attribution: Attribution, fidelity: Fidelity) -> N
             for influence in page.rows:
                 sample = influence.sample_id
                 prediction = Prediction(influence.value, attribution.unit, fidelity)
-                _sample(sample, prediction, known.get(sample), said.get(sample), sounds[sample], end, name)
+                head = _bar(prediction, end)
+                card(sample, known.get(sample), said.get(sample), sounds[sample], key=name, head=head)
             clickable(pager(page, name), _turn, key=f"{name}-pages")
 
 
-def _sample(
-    sample: uuid.UUID,
-    prediction: Prediction,
-    known: Facts | None,
-    said: str | None,
-    sound: bytes | str,
-    end: float,
-    name: str,
-) -> None:
-    with st.container(border=True, gap="small"):
-        width = 100 * abs(prediction.value) / end if end else 0.0
-        bar = tag("span", tag("i", style=f"width:{width:.1f}%"), class_="em-influence", aria_hidden="true")
-        kind = "em-helps" if prediction.value > 0 else "em-harms"
-        number = tag("b", formats.significant(prediction.value), title=prediction.sentence())
-        line = tag("div", [number, bar, tag("span", prediction.unit)], class_=f"em-sampleline {kind}")
-        described = chips(sorted(known.attributes.items())) if known else Markup("")
-        show(tag("div", [line, tag("q", said or "no transcript in the vault"), described], class_="em-sample"))
-        left, right = st.columns([3, 1], vertical_alignment="center")
-        with left:
-            if isinstance(sound, bytes):
-                st.audio(sound, format="audio/wav", alt=f"Recording: {said or 'no transcript'}")
-            else:
-                show(reading(sound))
-        with right:
-            st.button(
-                "Lineage", key=f"{name}-{sample}", on_click=links.go, kwargs={"sample": str(sample)}, width="stretch"
-            )
+def _bar(prediction: Prediction, end: float) -> Markup:
+    """One sample's influence as a number, with its fidelity when pointed at, and as a bar."""
+    width = 100 * abs(prediction.value) / end if end else 0.0
+    bar = tag("span", tag("i", style=f"width:{width:.1f}%"), class_="em-influence", aria_hidden="true")
+    number = tag("b", formats.significant(prediction.value), title=prediction.sentence())
+    kind = "em-helps" if prediction.value > 0 else "em-harms"
+    return tag("div", [number, bar, tag("span", prediction.unit)], class_=f"em-sampleline {kind}")
+
+
+def _unranked(effect: Effect) -> None:
+    """The slice's samples where no influence may be shown."""
+    page = ask(members_of, effect.train_set, links.page_number("samples"), 2 * SIZE)
+    if not page.total:
+        return
+    show(tag("h3", f"What was left out ({formats.count(page.total, 'sample')}, in no order)"))
+    ids = page.rows
+    known, said, sounds = ask(facts, ids), vault_access.transcripts(ids), vault_access.sounds(ids)
+    columns = st.columns(2, gap="large")
+    for index, sample in enumerate(ids):
+        with columns[index % 2]:
+            card(sample, known.get(sample), said.get(sample), sounds[sample], key="samples")
+    clickable(pager(page, "samples"), _turn, key="samples-pages")
 
 
 def _turn(picked: str) -> None:
@@ -355,55 +351,6 @@ def _faithful(chosen: Chosen) -> None:
                 "interval. Were predictions perfect in order, dots would only ever rise to the right."
             )
         )
-
-
-def _lineage() -> None:
-    asked = links.at("sample")
-    if not asked:
-        return
-    try:
-        sample = uuid.UUID(asked)
-    except ValueError:
-        links.go(sample=None)
-        return
-    _dialog(sample)
-
-
-@st.dialog("Where this sample came from", width="large", on_dismiss=lambda: links.go(sample=None))
-def _dialog(sample: uuid.UUID) -> None:
-    root = ask(lineage_of, sample)
-    if root is None:
-        show(reading(f"There is no sample {sample} on record."))
-        return
-    nodes = _nodes(root)
-    said = vault_access.transcripts(list(nodes))
-    speakers = vault_access.speakers({n.facts.speaker_key for n in nodes.values()})
-    show(tree(root, Told(said, speakers)))
-    used = ask(consumption, sample)
-    show(
-        reading(
-            f"Consumed {formats.count(used.exposures, 'time')} in the training of {formats.count(used.models, 'model')}; "
-            f"{formats.count(used.derived, 'sample')} made of it."
-        )
-    )
-    for node, sound in vault_access.sounds(list(nodes)).items():
-        f = nodes[node].facts
-        what = "The sample" if node == sample else f"Recorded {f.kind}" if f.recorded else f"Derived {f.kind}"
-        left, right = st.columns([1, 3], vertical_alignment="center")
-        with left:
-            show(tag("p", [what, " ", tag("code", str(node)[:8])], class_="em-reading"))
-        with right:
-            if isinstance(sound, bytes):
-                st.audio(sound, format="audio/wav", alt=f"{what}: {said.get(node, 'no words')}")
-            else:
-                show(reading(sound))
-
-
-def _nodes(root: Node) -> dict[uuid.UUID, Node]:
-    found = {root.facts.sample_id: root}
-    for origin in root.origins:
-        found |= _nodes(origin.parent)
-    return found
 
 
 VIEW = View("Influence", "influence", 30, influence_page)

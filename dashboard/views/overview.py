@@ -158,7 +158,7 @@ def _runs() -> None:
         columns = [
             Column("Kind"),
             Column("Runs", number=True),
-            Column("Not done", number=True),
+            Column("Unfinished", number=True),
             Column("CPU time", number=True),
         ]
         rows = [

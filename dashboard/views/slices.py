@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from dashboard import formats, links, vault_access
+from dashboard.cards import lineage_button, lineage_window, player
 from dashboard.clickable import clickable, show
 from dashboard.markup import Markup, join, tag
 from dashboard.measures import Rate
@@ -71,6 +72,7 @@ def slices_page() -> None:
         return
     chosen = _forest(rows, evaluation, metric, by, filters)
     _behind(chosen, evaluation, filters)
+    lineage_window()
 
 
 def _choices(known: Sequence[Evaluation]) -> tuple[Evaluation, str, str, Filters]:
@@ -253,10 +255,11 @@ def _utterance(u: Utterance, evaluation: Evaluation) -> None:
     sound = vault_access.sounds([u.sample_id])[u.sample_id]
     speaker = vault_access.speakers([u.speaker_key]) if u.speaker_key else {}
     show(tag("h3", ["Utterance ", tag("code", str(u.sample_id)[:8], title=str(u.sample_id))]))
-    if isinstance(sound, bytes):
-        st.audio(sound, format="audio/wav", alt=f"Recording: {said or 'no transcript'}")
-    else:
-        show(reading(sound))
+    left, right = st.columns([3, 1], vertical_alignment="center")
+    with left:
+        player(sound, said)
+    with right:
+        lineage_button(u.sample_id, "utterance")
     if said is None:
         show(reading("Its transcript is no longer in the vault, so its words cannot be shown."))
     else:

@@ -49,7 +49,8 @@ def train(
         value |= {"compared": [s.__dict__ for s in siblings]}
         sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
         return
-    say(f"model {trained.model_id}\n  run {trained.run_id}" + (", on record already" if trained.reused else ""))
+    named = "" if trained.name == plan.name else f" under the name {trained.name}"
+    say(f"model {trained.model_id}\n  run {trained.run_id}" + (f", on record already{named}" if trained.reused else ""))
     for sibling in siblings:
         say(f"  {sibling}")
     for ref, e in evaluations.items():

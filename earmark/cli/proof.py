@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -71,7 +71,7 @@ def verify(
     with progress("verifying") as tell:
         report = check(store, against, tell)
     if as_json:
-        value = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
+        value: dict[str, Any] = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
         value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers}
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
     else:

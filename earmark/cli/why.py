@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,8 +61,8 @@ def audit(
             "without": e.train_slice,
             "on": e.eval_slice,
             "Δ WER": f"{100 * e.estimate:+.1f}",
-            "interval": f"{100 * e.low:+.1f} to {100 * e.high:+.1f}",
-            "random": f"{100 * e.control:+.1f}",
+            "interval": _span(e.low, e.high),
+            "random": "" if e.control is None else f"{100 * e.control:+.1f}",
             "p": f"{e.p_adjusted:.3f}",
             "verdict": e.verdict,
         }
@@ -70,7 +70,7 @@ def audit(
         if e.metric == "wer"
     ]
     if as_json:
-        value = {"audit": done.audit, "run": done.run_id, "failures": dict(done.failures)}
+        value: dict[str, Any] = {"audit": done.audit, "run": done.run_id, "failures": dict(done.failures)}
         value |= {"retrainings": done.retrainings, "trained": done.trained}
         value |= {"effects": [e.__dict__ for e in done.effects]}
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
@@ -96,7 +96,15 @@ def attribute(
 
     with progress("attributing") as report:
         done = run(
-            Store.open(store), model, method=method, targets=target or (), evaluation_set=on, workers=workers,
-            progress=report,
+            Store.open(store), model, method=method, targets=target or ("all",), evaluation_set=on,
+            workers=workers, progress=report,
         )  # fmt: skip
-    say(f"{done.samples} samples × {len(done.targets)} targets by {method}, run {done.run_id}")
+    if as_json:
+        value = {"run": done.run_id, "model": done.model_id, "method": method, "targets": done.targets}
+        sys.stdout.write(json.dumps({**value, "samples": len(done.samples)}, indent=1) + "\n")
+        return
+    say(f"{len(done.samples)} samples × {len(done.targets)} targets by {method}, run {done.run_id}")
+
+
+def _span(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"

@@ -45,8 +45,8 @@ NOISE_SNR_DB = {"hum": 10.0, "babble": 14.0}
 
 TRAIN_VARIANTS = ("Denis", "belinda", "benjamin", "f2", "klatt4", "m2", "m4", "marcelo", "miguel")
 TEST_VARIANTS = (
-    "Annie", "Diogo", "Gene2", "Lee", "croak", "edward2", "f4",
-    "iven3", "john", "klatt6", "m6", "michel", "robert", "sandro",
+    "Annie", "Diogo", "Gene2", "croak", "edward2", "f4", "iven3",
+    "john", "klatt6", "m6", "michel", "mike2", "robert", "sandro",
 )  # fmt: skip
 BABBLE_VARIANTS = ("Andrea", "Nguyen", "david", "grandma", "norbert", "travis")
 

@@ -18,11 +18,12 @@ from lineage.manifests import Format, Row, RowRefused, register
 from lineage.manifests.lines import check_text, numbered_lines
 
 SUFFIXES = (".jsonl", ".json", ".ndjson")
+PREFERRED = ("metadata.jsonl", "manifest.jsonl")
 
 
 def _locate(path: Path) -> Path | None:
     if path.is_dir():
-        return None
+        return next((path / name for name in PREFERRED if (path / name).is_file()), None)
     if path.suffix.lower() in SUFFIXES:
         return path
     try:
@@ -35,10 +36,11 @@ def _read(path: Path) -> Iterator[Row]:
     if check_text(path).lstrip().startswith(b"["):
         raise EarmarkError(f"{path}:1: the manifest is one JSON list — write one object a line, e.g. jq -c '.[]'")
     for number, line in numbered_lines(path):
-        yield Row(number, line if isinstance(line, RowRefused) else _parse(line))
+        yield Row(number, line if isinstance(line, RowRefused) else parse(line))
 
 
-def _parse(line: str) -> dict[str, object] | RowRefused:
+def parse(line: str) -> dict[str, object] | RowRefused:
+    """The object that a line holds, or why it holds none."""
     try:
         value = json.loads(line, object_pairs_hook=_members, parse_constant=_no_constant)
     except RowRefused as refused:

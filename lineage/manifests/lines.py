@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from lineage.errors import EarmarkError
 from lineage.manifests import RowRefused
@@ -43,20 +44,25 @@ def check_text(path: Path) -> bytes:
 def numbered_lines(path: Path) -> Iterator[tuple[int, str | RowRefused]]:
     """Lines that are not blank, without their ends, numbered from 1; a refusal in place of one that cannot be read."""
     with path.open("rb") as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE + 1):
-            number += 1
-            if number == 1:
-                line = line.removeprefix(_BOM)
-            if len(line) > MAX_LINE:
-                while line and not line.endswith(b"\n"):
-                    line = stream.readline(MAX_LINE)
-                yield number, RowRefused("line", f"line is longer than {MAX_LINE:,} bytes", "one recording a line")
-                continue
-            try:
-                text = line.decode("utf-8").strip("\r\n")
-            except UnicodeDecodeError as error:
-                yield number, RowRefused("line", f"line is not UTF-8 (byte {error.start + 1})", "save it as UTF-8")
-                continue
-            if text.strip():
-                yield number, text
+        yield from numbered(stream)
+
+
+def numbered(stream: IO[bytes]) -> Iterator[tuple[int, str | RowRefused]]:
+    """The same of an open file."""
+    number = 0
+    while line := stream.readline(MAX_LINE + 1):
+        number += 1
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if len(line) > MAX_LINE:
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(MAX_LINE)
+            yield number, RowRefused("line", f"line is longer than {MAX_LINE:,} bytes", "one recording a line")
+            continue
+        try:
+            text = line.decode("utf-8").strip("\r\n")
+        except UnicodeDecodeError as error:
+            yield number, RowRefused("line", f"line is not UTF-8 (byte {error.start + 1})", "save it as UTF-8")
+            continue
+        if text.strip():
+            yield number, text

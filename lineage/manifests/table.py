@@ -104,4 +104,4 @@ def _header(path: Path, number: int, cells: list[str]) -> list[str]:
     return cells
 
 
-register(Format("csv", _locate, _read))
+register(Format("csv", _locate, _read, rank=9))

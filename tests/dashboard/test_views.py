@@ -218,8 +218,11 @@ def test_no_influence_without_fidelity(own: Store, look: Look) -> None:
     _, frozen = stores.audited(store, one, stores.STRENGTH)
     assert "earmark attribute" in html(look("influence", store))
     stores.attributed(store, model, one, stores.STRENGTH, frozen)
-    page = html(look("influence", store))
+    seen = look("influence", store)
+    page = html(seen)
     assert "too few measured cells" in page
+    assert "What was left out (6 samples, in no order)" in plain(seen)
+    assert len(seen.get("audio")) == 6
     assert "em-narrow" not in page
     assert "em-sampleline" not in page
 

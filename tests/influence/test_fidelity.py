@@ -56,6 +56,7 @@ def test_predicted_beside_measured(recipe: Recipe, tmp_path_factory: pytest.Temp
     store: Store = make_store(tmp_path_factory.mktemp("fidelity") / "store")
     with pytest.raises(UnknownName, match="no attribution"):
         fidelity(store)
+    recipe = recipe.variant(epochs=1)
     made = train(store, recipe)
     found = attribute(store, made.model_id, method="grad_dot", targets=["accent=*", "all"])
     with pytest.raises(UnknownName, match="no audit"):
@@ -67,7 +68,7 @@ def test_predicted_beside_measured(recipe: Recipe, tmp_path_factory: pytest.Temp
     effect = report.effect("accent=south", "all", "loss")
     assert cell.measured == effect.estimate
     left_out = set(members(store, effect.train_set).to_pylist())
-    mask = [i in left_out for i in found.samples.to_pylist()]
+    mask = [i in left_out for i in found.ids.to_pylist()]
     assert cell.predicted == pytest.approx(found.values[mask, 3].sum())
     assert len(fidelity(store, own=True).cells) == 3
     with pytest.raises(UnknownName):

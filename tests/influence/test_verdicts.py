@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from influence.contrasts import Contrast
@@ -44,6 +45,17 @@ def test_without_a_control_the_estimate_decides() -> None:
     verdict = judge([cell(contrast(0.1))], level=0.95)[0]
     assert verdict.words == HELPS
     assert "random" not in verdict.reason
+
+
+def test_at_the_margin_no_effect_is_claimed_five_times_in_a_hundred() -> None:
+    rng = np.random.default_rng(0)
+    claimed = 0
+    for _ in range(2000):
+        estimates = 0.02 + 0.005 * rng.standard_normal(2)  # the true change is exactly what counts as none
+        claimed += words(cell(contrast(estimates[0], 0.005, 500), contrast(estimates[1], 0.005, 500)))[0].startswith(
+            "no"
+        )
+    assert claimed / 2000 == pytest.approx(0.05, abs=0.01)
 
 
 def test_a_significant_trifle_counts_as_none() -> None:

@@ -1,0 +1,287 @@
+"""Policies: what a training run may use, written down by people, judged before any work, and kept on record.
+
+    name: production
+    purpose: asr-training                   # what runs under this policy are for
+    licences: [CC0-1.0, CC-BY-4.0]          # that a sample may be under; of `A AND B` both, of `A OR B` one
+    purposes: [asr-training, research]      # that its source may have been collected for
+    consent: required                       # every speaker heard in it agreed to `purpose` …
+    consent_unless: [contract]              # … unless its source has one of these legal bases
+    minimum_speakers: {all: 10, accent: 3}  # in the whole set, and for each value of an attribute
+    forbidden_attributes: [gender]          # that no sample may carry
+    on_violation: {minimum_speakers: warn}  # per rule, or one word for all; refuse where nothing is said
+
+A rule that is left out is not judged. Judged is what a sample was made of: a mix is under the terms of every recording in it,
+the noise too, and needs the consent of everybody who is heard. What was stated of a source counts before what its manifests
+said row by row. What is not known is not allowed.
+
+A policy is given to a run, or adopted for the store (`adopt`): then it is in force for every training until the next is.
+Laws: a verdict depends on the set, the policy and what was on record at its moment; it goes into the run's result with the
+digest of the policy, also of a run that was refused, whose record is all that is left of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lineage import rights, spdx
+from lineage.errors import EarmarkError, UnknownName
+from lineage.identity import digest_of
+from lineage.runs import Run
+from lineage.store import Store
+
+Action = Literal["refuse", "warn"]
+RULES = ("licences", "purposes", "consent", "minimum_speakers", "forbidden_attributes")
+WHOLE = "all"
+SHOWN = 5
+MAX_BYTES = 1 << 20
+
+# One row for every recording that a sample of the set was made of: whose, from where, on what terms.
+TERMS = """
+    WITH described AS (
+        SELECT * FROM samples QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1),
+    used AS (SELECT d.* FROM described d JOIN wanted ON d.sample_id = wanted.id),
+    made_of AS (SELECT sample_id, speaker_key, source, licence, kind, unnest(coalesce(root_ids, [sample_id])) AS root FROM used),
+    terms AS (
+        SELECT m.sample_id, coalesce(r.speaker_key, m.speaker_key) AS speaker, coalesce(r.source, m.source) AS source,
+               coalesce(r.licence, m.licence) AS licence, coalesce(r.kind, m.kind) AS kind
+        FROM made_of m LEFT JOIN described r ON r.sample_id = m.root)"""
+KEYS = ("speaker", "source", "licence", "kind")
+
+
+class Policy(BaseModel):
+    """What runs may use; see the head of this module."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=200, description="What people call it.")
+    purpose: str | None = Field(None, description="What runs under this policy are for.")
+    licences: tuple[str, ...] | None = Field(None, description="SPDX identifiers that samples may be under.")
+    purposes: tuple[str, ...] | None = Field(None, description="Purposes that sources may have been collected for.")
+    consent: Literal["required"] | None = Field(None, description="Every speaker has to have agreed to the purpose.")
+    consent_unless: tuple[str, ...] = Field((), description="Legal bases of sources that need no consent.")
+    minimum_speakers: dict[str, int] = Field({}, description="By attribute, for each of its values; 'all' for the set.")
+    forbidden_attributes: tuple[str, ...] = Field((), description="Attributes that no sample may carry.")
+    on_violation: Action | dict[str, Action] = Field("refuse", description="'refuse' or 'warn', or that by rule.")
+
+    @field_validator("licences")
+    @classmethod
+    def _spelt(cls, licences: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if licences is None:
+            return None
+        try:
+            read = [spdx.parse(text) for text in licences]
+        except EarmarkError as error:
+            raise ValueError(str(error)) from None
+        for one in read:
+            if one.operator:
+                raise ValueError(f"'{one}' is several licences; list each of them by itself")
+        return tuple(sorted({str(one) for one in read}))
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.consent and self.purpose is None:
+            raise ValueError("consent is always for a purpose; say what for: purpose: asr-training")
+        if isinstance(self.on_violation, dict):
+            for rule in self.on_violation:
+                if rule not in RULES:
+                    raise ValueError(f"on_violation names no rule '{rule}'; rules are {', '.join(RULES)}")
+        for name, least in self.minimum_speakers.items():
+            if least < 1:
+                raise ValueError(f"minimum_speakers of {name} is {least}; give a number from 1 upwards")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read a policy from a YAML file.
+
+        Raises:
+            EarmarkError: it cannot be read, is not YAML, or a field is wrong; says which and how to mend it.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                raise EarmarkError(f"{path} is too large for a policy — give a YAML file of a few lines")
+            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise EarmarkError(f"{path} cannot be read: {error.strerror} — give the path of a YAML file") from error
+        except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
+            problem = " ".join(str(error).split())
+            raise EarmarkError(f"{path} is not YAML: {problem} — correct it there") from error
+        return cls.parse(fields, str(path))
+
+    @classmethod
+    def parse(cls, fields: Any, where: str = "the policy") -> Policy:
+        """A policy from its fields; `where` goes into the message of an error."""
+        if not isinstance(fields, Mapping):
+            raise EarmarkError(f"{where} is no policy — write fields such as name: and licences:")
+        try:
+            return cls.model_validate(dict(fields))
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "the whole"
+            mend = f"known fields are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
+            message = first["msg"].removeprefix("Value error, ")
+            raise EarmarkError(f"{where}: {field}: {message} — {mend}") from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the policy as canonical JSON."""
+        return digest_of(self.model_dump(mode="json"))
+
+    def action(self, rule: str) -> Action:
+        """What a violation of a rule leads to."""
+        return self.on_violation.get(rule, "refuse") if isinstance(self.on_violation, dict) else self.on_violation
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that is not met: what `detail` says is so of `samples` samples, `example` among them."""
+
+    rule: str
+    action: Action
+    detail: str
+    samples: int
+    example: uuid.UUID | None = None
+
+    def __str__(self) -> str:
+        count = "1 sample" if self.samples == 1 else f"{self.samples} samples"
+        first = f" (first: {self.example})" if self.example else ""
+        return f"{self.rule}: {self.detail}, {count}{first}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a policy judged a set at a moment."""
+
+    policy: str
+    digest: str
+    set_digest: str
+    at: datetime
+    violations: tuple[Violation, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """'allowed', 'warned' or 'refused'."""
+        if not self.violations:
+            return "allowed"
+        return "refused" if any(v.action == "refuse" for v in self.violations) else "warned"
+
+    @property
+    def refused(self) -> bool:
+        """Whether the set may not be used."""
+        return self.outcome == "refused"
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, for a run's result."""
+        return {
+            "name": self.policy,
+            "digest": self.digest,
+            "set": self.set_digest,
+            "at": self.at.isoformat(),
+            "outcome": self.outcome,
+            "violations": [
+                {**v.__dict__, "example": None if v.example is None else str(v.example)} for v in self.violations
+            ],
+        }
+
+
+class PolicyRefused(EarmarkError):
+    """A policy does not let a run use its set; what it found goes on the record of the run."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        found = "; ".join(str(v) for v in verdict.violations if v.action == "refuse")
+        super().__init__(f"policy '{verdict.policy}' refuses set {verdict.set_digest[:12]}: {found} — use a set without these")
+        self.verdict = verdict
+        self.on_record = {"policy": verdict.to_json()}
+
+
+def judge(store: Store, policy: Policy, set_digest: str, when: datetime | None = None) -> Verdict:
+    """How `policy` judges a set by what held at `when`, by default now.
+
+    Raises:
+        UnknownName: the policy speaks of an attribute that is not on record.
+    """
+    known = rights.as_of(store, when)
+    judging = _Judging(store, policy, pa.table({"id": _members(store, set_digest)}), known)
+    return Verdict(policy.name, policy.digest, set_digest, known.at, tuple(judging.violations()))
+
+
+def adopt(store: Store, policy: Policy | None) -> str:
+    """Put a policy in force for every training of this store from now on, or none; the id of the run that says so."""
+    config = {"policy": None if policy is None else policy.model_dump(mode="json")}
+    with store.run("policy", job=policy.name if policy else "none", config=config) as run:
+        run.result = {"digest": policy.digest if policy else None}
+    return run.id
+
+
+def in_force(store: Store, when: datetime | None = None) -> Policy | None:
+    """The policy that was adopted last before `when`, by default now."""
+    at = when or datetime.now(UTC)
+    adopted = [r for r in store.runs() if r.kind == "policy" and r.status == "completed" and r.ended <= at]
+    fields = adopted[-1].config["policy"] if adopted else None
+    return None if fields is None else Policy.parse(fields, f"policy of run {adopted[-1].id}")
+
+
+def verdict_on(store: Store, set_digest: str, policy: Policy | None = None) -> Verdict | None:
+    """How the given policy, or else the one in force, judges a set; None if there is neither."""
+    chosen = policy or in_force(store)
+    return None if chosen is None else judge(store, chosen, set_digest)
+
+
+def enforce(run: Run, verdict: Verdict | None) -> None:
+    """Put a verdict on the record of a run that is beginning, and warn of what it warns of.
+
+    Raises:
+        PolicyRefused: the set may not be used.
+    """
+    if verdict is None:
+        return
+    run.result["policy"] = verdict.to_json()
+    if verdict.refused:
+        raise PolicyRefused(verdict)
+    for violation in verdict.violations:
+        logging.getLogger("earmark").warning("policy '%s': %s", verdict.policy, violation)
+
+
+def _members(store: Store, set_digest: str) -> pa.Array:
+    from lineage.sets import members
+
+    return members(store, set_digest)
+
+
+class _Judging:
+    """One judgement of one set."""
+
+    def __init__(self, store: Store, policy: Policy, wanted: pa.Table, known: rights.Rights) -> None:
+        self._store = store
+        self._policy = policy
+        self._wanted = wanted
+        self._rights = known
+
+    def violations(self) -> Iterable[Violation]:
+        """In the order of `RULES`."""
+        policy = self._policy
+        if policy.licences is not None or policy.purposes is not None or policy.consent:
+            query = f"{TERMS} SELECT DISTINCT {', '.join(KEYS)} FROM terms ORDER BY ALL"
+            terms = self._sql(query).to_pylist()
+            if policy.licences is not None:
+                yield from self._of_terms("licences", {self._licence(t): t for t in ()}, terms, self._licence)
+            if policy.purposes is not None:
+                yield from self._of_terms("purposes", {}, terms, self._purpose)
+            if policy.consent:
+                yield from self._of_terms("consent", {}, terms, self._consent)
+        yield from self._few_speakers()
+        yield from self._forbidden()
+
+    def _sql(self, query: str, **tables: pa.Table) -> pa.Table:
+        return self._store.sql(query, tables={"wanted": self._wanted, **tables})
