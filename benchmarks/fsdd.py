@@ -22,11 +22,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from influence.audit import audit
+from lineage.algebra import cut
 from lineage.derive import apply
 from lineage.errors import EarmarkError
 from lineage.ingest import ingest
 from lineage.sets import SampleSet, create_set, members
-from lineage.slices import cut
 from lineage.store import Store
 from training.evaluate import evaluate
 from training.fit import train

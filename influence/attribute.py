@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from influence import slices
 from influence.executor import Job, executor, store_at
 from influence.methods import UNIT, Prepared
 from influence.methods import method as find_method
 from influence.targets import Targets, open_targets
 from influence.trajectory import Trajectory, open_trajectory
 from influence.watch import Watch
+from lineage import slices
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of

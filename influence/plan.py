@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from influence import controls, slices
+from influence import controls
 from influence.bank import Retraining
 from influence.controls import Match, Removal
-from influence.slices import WHOLE, FrozenSlice, Slice
 from influence.statistics import Declaration
+from lineage import slices
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.runs import RunInfo
 from lineage.sets import SampleSet, resolve_set
+from lineage.slices import WHOLE, FrozenSlice, Slice
 from lineage.store import Store
 from training.recipe import Recipe
 

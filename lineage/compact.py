@@ -46,7 +46,10 @@ ATTEMPTS = 3
 VOICES = Table(
     f"samples{BY}speaker",
     "Whose voice is in which sample, mixes of several speakers included; an index, made of `samples`.",
-    (Column("speaker_key", UUID, "The speaker.", nullable=False), Column("sample_id", UUID, "The sample.", nullable=False)),
+    (
+        Column("speaker_key", UUID, "The speaker.", nullable=False),
+        Column("sample_id", UUID, "The sample.", nullable=False),
+    ),
     merge.ROW_GROUP,
 )
 
@@ -279,5 +282,7 @@ def _write_personal(run: Run, table: Table, rows: pa.Table, order: str) -> None:
     size, digest = path.stat().st_size, run.store.vault.file_digest(path)
     run.adopt(Segment(table.name, path.relative_to(root).as_posix(), rows.num_rows, size, digest, order=order))
     run.files.append(
-        Segment("origins", beside.relative_to(root).as_posix(), rows.num_rows, beside.stat().st_size, file_digest(beside))
+        Segment(
+            "origins", beside.relative_to(root).as_posix(), rows.num_rows, beside.stat().st_size, file_digest(beside)
+        )
     )

@@ -306,7 +306,9 @@ def _mark_late(store: Store) -> None:
     if late:
         at = datetime.now(UTC)
         with store.run("mark", job=RETRAIN) as run:
-            rows = [_event(m["model_id"], RETRAIN, {"erasure": m["erasure"], "samples": m["samples"]}, at) for m in late]
+            rows = [
+                _event(m["model_id"], RETRAIN, {"erasure": m["erasure"], "samples": m["samples"]}, at) for m in late
+            ]
             run.append("model_events", rows)
 
 
@@ -347,9 +349,7 @@ def check_publication(store: Store, manifest: Manifest) -> None:
             )
 
 
-def _touches(
-    store: Store, manifest: Manifest, ids: Halves, speakers: tuple[uuid.UUID, ...], holders: set[str]
-) -> bool:
+def _touches(store: Store, manifest: Manifest, ids: Halves, speakers: tuple[uuid.UUID, ...], holders: set[str]) -> bool:
     """Whether a run's files hold anything of the samples or speakers, or were made of them."""
     for segment in manifest.vault:
         if vault_places(store, segment.table, ids, speakers, [segment.path]):

@@ -139,7 +139,7 @@ def roots(store: Store, ids: Iterable[uuid.UUID] | pa.Array | None = None) -> Ro
     above[above < 0] = len(samples) + ranks(recordings, take(parent, np.flatnonzero(above < 0)))
     offsets = np.append(np.flatnonzero(begins), len(child))
     offsets, which = _resolved(offsets, above.astype(np.int32), len(samples))
-    return Roots(samples, recordings, offsets, which)
+    return Roots(samples, recordings, offsets, which - np.int32(len(samples)))
 
 
 def _all_edges(store: Store) -> tuple[Halves, Halves]:
@@ -151,7 +151,9 @@ def _all_edges(store: Store) -> tuple[Halves, Halves]:
 
     with ThreadPoolExecutor(2) as pool:
         parts = list(pool.map(read, (s.path for s in store.segments("edges"))))
-    child, parent = (np.concatenate([NOBODY, *column]) for column in zip(*parts, strict=True)) if parts else (NOBODY,) * 2
+    child, parent = (
+        (np.concatenate([NOBODY, *column]) for column in zip(*parts, strict=True)) if parts else (NOBODY,) * 2
+    )
     return child, parent
 
 
@@ -210,7 +212,9 @@ def samples_of(
     """
     if speaker is not None:
         return _voices(store, speaker)
-    condition, value = ("source = ?", source) if source is not None else ("list_contains(split(licence, ' AND '), ?)", licence)
+    condition, value = (
+        ("source = ?", source) if source is not None else ("list_contains(split(licence, ' AND '), ?)", licence)
+    )
     return sort_unique(halves(store.read("samples", ["sample_id"], condition, [value])["sample_id"]))
 
 

@@ -172,5 +172,3 @@ def _equal(column: pa.ChunkedArray, value: str) -> npt.NDArray[np.bool_]:
         wanted = chunk.dictionary.index(value).as_py()
         parts.append(chunk.indices.to_numpy() == wanted)
     return np.concatenate(parts)
-
-

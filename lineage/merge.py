@@ -300,5 +300,3 @@ def _cast(column: pa.ChunkedArray, type: pa.DataType) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     return column if column.type == type else column.cast(type)
-
-

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,16 +33,17 @@ import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from lineage import rights, spdx
+from lineage import ids, rights, spdx
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of
 from lineage.runs import Run
+from lineage.sets import members
+from lineage.sql import quote
 from lineage.store import Store
 
 Action = Literal["refuse", "warn"]
 RULES = ("licences", "purposes", "consent", "minimum_speakers", "forbidden_attributes")
 WHOLE = "all"
-SHOWN = 5
 MAX_BYTES = 1 << 20
 
 # One row for every recording that a sample of the set was made of: whose, from where, on what terms.
@@ -50,7 +51,8 @@ TERMS = """
     WITH described AS (
         SELECT * FROM samples QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1),
     used AS (SELECT d.* FROM described d JOIN wanted ON d.sample_id = wanted.id),
-    made_of AS (SELECT sample_id, speaker_key, source, licence, kind, unnest(coalesce(root_ids, [sample_id])) AS root FROM used),
+    made_of AS (
+        SELECT sample_id, speaker_key, source, licence, kind, unnest(coalesce(root_ids, [sample_id])) AS root FROM used),
     terms AS (
         SELECT m.sample_id, coalesce(r.speaker_key, m.speaker_key) AS speaker, coalesce(r.source, m.source) AS source,
                coalesce(r.licence, m.licence) AS licence, coalesce(r.kind, m.kind) AS kind
@@ -129,7 +131,11 @@ class Policy(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "the whole"
-            mend = f"known fields are {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else "correct it"
+            mend = (
+                f"known fields are {', '.join(cls.model_fields)}"
+                if first["type"] == "extra_forbidden"
+                else "correct it"
+            )
             message = first["msg"].removeprefix("Value error, ")
             raise EarmarkError(f"{where}: {field}: {message} — {mend}") from error
 
@@ -200,7 +206,9 @@ class PolicyRefused(EarmarkError):
 
     def __init__(self, verdict: Verdict) -> None:
         found = "; ".join(str(v) for v in verdict.violations if v.action == "refuse")
-        super().__init__(f"policy '{verdict.policy}' refuses set {verdict.set_digest[:12]}: {found} — use a set without these")
+        super().__init__(
+            f"policy '{verdict.policy}' refuses set {verdict.set_digest[:12]}: {found} — use a set without these"
+        )
         self.verdict = verdict
         self.on_record = {"policy": verdict.to_json()}
 
@@ -212,7 +220,7 @@ def judge(store: Store, policy: Policy, set_digest: str, when: datetime | None =
         UnknownName: the policy speaks of an attribute that is not on record.
     """
     known = rights.as_of(store, when)
-    judging = _Judging(store, policy, pa.table({"id": _members(store, set_digest)}), known)
+    judging = _Judging(store, policy, pa.table({"id": members(store, set_digest)}), known)
     return Verdict(policy.name, policy.digest, set_digest, known.at, tuple(judging.violations()))
 
 
@@ -253,10 +261,7 @@ def enforce(run: Run, verdict: Verdict | None) -> None:
         logging.getLogger("earmark").warning("policy '%s': %s", verdict.policy, violation)
 
 
-def _members(store: Store, set_digest: str) -> pa.Array:
-    from lineage.sets import members
-
-    return members(store, set_digest)
+Term = Mapping[str, Any]
 
 
 class _Judging:
@@ -268,20 +273,97 @@ class _Judging:
         self._wanted = wanted
         self._rights = known
 
-    def violations(self) -> Iterable[Violation]:
+    def violations(self) -> Iterator[Violation]:
         """In the order of `RULES`."""
         policy = self._policy
-        if policy.licences is not None or policy.purposes is not None or policy.consent:
-            query = f"{TERMS} SELECT DISTINCT {', '.join(KEYS)} FROM terms ORDER BY ALL"
-            terms = self._sql(query).to_pylist()
-            if policy.licences is not None:
-                yield from self._of_terms("licences", {self._licence(t): t for t in ()}, terms, self._licence)
-            if policy.purposes is not None:
-                yield from self._of_terms("purposes", {}, terms, self._purpose)
-            if policy.consent:
-                yield from self._of_terms("consent", {}, terms, self._consent)
-        yield from self._few_speakers()
-        yield from self._forbidden()
+        rules: dict[str, Callable[[Term], str | None]] = {}
+        if policy.licences is not None:
+            rules["licences"] = self._licence
+        if policy.purposes is not None:
+            rules["purposes"] = self._purpose
+        if policy.consent:
+            rules["consent"] = self._consent
+        terms = (
+            self._sql(f"{TERMS} SELECT DISTINCT {', '.join(KEYS)} FROM terms ORDER BY ALL").to_pylist() if rules else []
+        )
+        for rule, wrong in rules.items():
+            found: dict[str, list[Term]] = {}
+            for term in terms:
+                problem = wrong(term)
+                if problem is not None:
+                    found.setdefault(problem, []).append(term)
+            for problem in sorted(found):
+                yield self._violation(rule, problem, found[problem])
+        for name in sorted(policy.minimum_speakers):
+            yield from self._few_speakers(name, policy.minimum_speakers[name])
+        for name in sorted(set(policy.forbidden_attributes)):
+            yield from self._forbidden(name)
+
+    def _licence(self, term: Term) -> str | None:
+        stated = term["source"] in self._rights.stated
+        licence = self._rights.source(term["source"]).licence if stated else term["licence"]
+        if licence is None:
+            return "no licence is on record"
+        try:
+            expression = spdx.parse(licence)
+        except EarmarkError:
+            return f"'{licence}' is no SPDX expression"
+        return None if expression.allowed(self._policy.licences or ()) else f"{expression} is not allowed"
+
+    def _purpose(self, term: Term) -> str | None:
+        purpose = self._rights.source(term["source"]).purpose
+        if purpose is None:
+            return f"nobody stated what {_of(term)} was collected for"
+        return None if purpose in (self._policy.purposes or ()) else f"{_of(term)} was collected for {purpose}"
+
+    def _consent(self, term: Term) -> str | None:
+        nobody = term["kind"] == "noise" and term["speaker"] is None
+        if nobody or self._rights.source(term["source"]).basis in self._policy.consent_unless:
+            return None
+        agreed = self._rights.consent(term["speaker"], term["source"])
+        return None if self._policy.purpose in agreed else f"no consent to {self._policy.purpose}, but to {agreed}"
+
+    def _violation(self, rule: str, problem: str, terms: list[Term]) -> Violation:
+        bad = pa.table(
+            {k: ids.column([t[k] for t in terms], pa.uuid() if k == "speaker" else pa.string()) for k in KEYS}
+        )
+        same = " AND ".join(f"t.{k} IS NOT DISTINCT FROM b.{k}" for k in KEYS)
+        query = (
+            f"{TERMS} SELECT count(DISTINCT sample_id) AS n, min(sample_id) AS first FROM terms t JOIN bad b ON {same}"
+        )
+        row = self._sql(query, bad=bad).to_pylist()[0]
+        return Violation(rule, self._policy.action(rule), problem, row["n"], row["first"])
+
+    def _few_speakers(self, name: str, least: int) -> Iterator[Violation]:
+        value = "'the whole set'" if name == WHOLE else f"attributes[{quote(self._attribute(name))}]"
+        query = f"""
+            {TERMS} SELECT value, count(DISTINCT t.speaker) AS speakers, count(DISTINCT sample_id) AS n
+            FROM (SELECT sample_id, {value} AS value FROM used) JOIN terms t USING (sample_id)
+            WHERE value IS NOT NULL GROUP BY value HAVING speakers < {least} ORDER BY value"""
+        for row in self._sql(query).to_pylist():
+            where = row["value"] if name == WHOLE else f"{name}={row['value']}"
+            detail = f"{where} has {row['speakers']} speakers of at least {least}"
+            yield Violation("minimum_speakers", self._policy.action("minimum_speakers"), detail, row["n"])
+
+    def _forbidden(self, name: str) -> Iterator[Violation]:
+        if name not in self._store.attributes():
+            return  # nobody carries it, which is what is asked for
+        query = f"""
+            {TERMS} SELECT count(*) AS n, min(sample_id) AS first FROM used WHERE attributes[{quote(name)}] IS NOT NULL"""
+        row = self._sql(query).to_pylist()[0]
+        if row["n"]:
+            action = self._policy.action("forbidden_attributes")
+            yield Violation("forbidden_attributes", action, f"'{name}' is on record", row["n"], row["first"])
+
+    def _attribute(self, name: str) -> str:
+        known = self._store.attributes()
+        if name not in known:
+            raise UnknownName("attribute", name, [*known, WHOLE])
+        return name
 
     def _sql(self, query: str, **tables: pa.Table) -> pa.Table:
         return self._store.sql(query, tables={"wanted": self._wanted, **tables})
+
+
+def _of(term: Term) -> str:
+    return f"source '{term['source']}'" if term["source"] is not None else "a recording without a source"

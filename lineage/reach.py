@@ -208,9 +208,7 @@ def _joined(a: Halves, b: Halves) -> Halves:
 
 def _not_erased(store: Store, ids: Halves) -> Halves:
     """Those of which there is no tombstone, or that came back after it."""
-    erased = sort_unique(
-        halves(store.sql("SELECT sample_id FROM erasures WHERE sample_id IS NOT NULL")["sample_id"])
-    )
+    erased = sort_unique(halves(store.sql("SELECT sample_id FROM erasures WHERE sample_id IS NOT NULL")["sample_id"]))
     back = sort_unique(halves(store.vault.rows("recordings", id_array(ids))["sample_id"])) if len(ids) else NOBODY
     return _joined(without(ids, erased), back)
 

@@ -152,7 +152,9 @@ def as_of(store: Store, when: datetime | None = None) -> Rights:
 
 
 def _sources(store: Store, at: datetime) -> tuple[dict[str, Source], frozenset[str]]:
-    rows = store.sql("SELECT s.*, r.kind, r.ended FROM sources s JOIN runs r USING (run_id) ORDER BY run_id").to_pylist()
+    rows = store.sql(
+        "SELECT s.*, r.kind, r.ended FROM sources s JOIN runs r USING (run_id) ORDER BY run_id"
+    ).to_pylist()
     noted: dict[str, list[str | None]] = {}
     found: dict[str, Source] = {}
     for row in rows:
@@ -173,8 +175,9 @@ def _sources(store: Store, at: datetime) -> tuple[dict[str, Source], frozenset[s
 def consents(store: Store) -> list[ConsentEvent]:
     """All events, in the order in which they came into force."""
     rows = store.sql(
-        "SELECT run_id, event, at, speaker_key, source, list(purpose) FILTER (purpose IS NOT NULL) AS purposes FROM consents "
-        "GROUP BY ALL ORDER BY at, run_id, speaker_key, source"
+        """
+        SELECT run_id, event, "at", speaker_key, source, list(purpose) FILTER (purpose IS NOT NULL) AS purposes
+        FROM consents GROUP BY ALL ORDER BY "at", run_id, speaker_key, source"""
     ).to_pylist()
     return [
         ConsentEvent(

@@ -205,8 +205,8 @@ _TABLES = (
     _table(
         "model_events",
         "What happened to a model after training: registered, promoted, rolled back, owing a retrain.",
-        _col("model_id", TEXT, "The model.", nullable=False),
-        _low("event", "What happened.", nullable=False),
+        _col("model_id", TEXT, "The model; where an export owes a withdrawal, its digest.", nullable=False),
+        _low("event", "What happened: 'owes_retrain', 'owes_withdrawal', 'retired', 'withdrawn' …", nullable=False),
         _low("alias", "Alias that moved, e.g. 'production'."),
         _col("detail", TEXT, "JSON."),
         _col("at", TIME, "When.", nullable=False),

@@ -142,7 +142,9 @@ def prove(store: Store, digest: str, sample: uuid.UUID) -> merkle.Proof:
             raise EarmarkError(f"{kept} is damaged ({error}) — run: earmark verify") from error
         proof = boughs.prove(store.lookup.members(digest, boughs.reach(sample)), sample)
     if proof.set_digest != digest or not proof.holds():
-        raise EarmarkError(f"the members of set {digest[:12]} are not those that it was recorded with — run: earmark verify")
+        raise EarmarkError(
+            f"the members of set {digest[:12]} are not those that it was recorded with — run: earmark verify"
+        )
     return proof
 
 

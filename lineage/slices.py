@@ -1,9 +1,9 @@
 """Slices: named predicates over the attributes of samples, frozen into sample sets when used.
 
 A slice is written as people say it, `accent=scot`, or as SQL, `duration_s > 4 AND device = 'phone'`; `name: predicate` gives
-it a name, `accent=scot & noise=babble` crosses, and `accent=*` stands for every value of an attribute, one slice each. It is
-always cut out of a *population* (a data-set version), and the sample set that it becomes is what runs refer to: what a word
-meant on the day of an audit stays on record even when samples are added.
+it a name, `accent=scot & noise=babble` crosses, `accent=*` stands for every value of an attribute, one slice each, and `all`
+for the whole. It is always cut out of a *population* (a data-set version), and the sample set that it becomes is what runs
+refer to: what a word meant on the day of an audit stays on record even when samples are added.
 
 A predicate is one expression over the columns of one sample. It is parsed by DuckDB itself and its syntax tree examined
 before anything is run: a second statement, a subquery, a clause after the expression, or a function whose value changes from
@@ -19,16 +19,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lineage.errors import EarmarkError, UnknownName
-from lineage.identity import digest_of
-from lineage.ids import Halves, halves, id_array, sort_unique
+from lineage.ids import halves, id_array, sort_unique
 from lineage.runs import Run
 from lineage.schema import TABLES
-from lineage.sets import SampleSet, create_set, members, resolve_set
+from lineage.sets import SampleSet, create_set
 from lineage.sql import identifier, quote
 from lineage.store import Store
 
@@ -47,6 +44,10 @@ REFUSED = {
     "LAMBDA": "a lambda",
 }
 SHOWN_VALUES = 12
+
+
+class EmptySlice(EarmarkError):
+    """A slice without a sample in its population; the message says which values there are."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class FrozenSlice:
     duration_s: float
 
 
+WHOLE = Slice("all", "true")
+
+
 def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Slice]:
     """Slices from what a person wrote, `attribute=*` spelt out by the values that occur in the population.
 
@@ -100,7 +104,10 @@ def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Sl
     found: list[Slice] = []
     for text in texts:
         every = EVERY.fullmatch(text)
-        found += each_value(store, every[1], population) if every else [Slice.parse(text)]
+        if every:
+            found += each_value(store, every[1], population)
+        else:
+            found.append(WHOLE if text.strip() == WHOLE.name else Slice.parse(text))
     names = [s.name for s in found]
     for name in names:
         if names.count(name) > 1:
@@ -121,22 +128,18 @@ def select(store: Store, wanted: Slice, population: str) -> pa.Array:
     """Ids of the members of a slice of the population (a set digest), sorted, as an Arrow array of `pa.uuid()`.
 
     Raises:
-        EarmarkError: the predicate is not one expression, does not fit the columns, or no sample meets it.
+        EarmarkError: the predicate is not one expression, or does not fit the columns.
+        EmptySlice: no sample meets it.
     """
     columns = _check(store, wanted)
-    query = (
-        f"SELECT DISTINCT sample_id FROM samples WHERE sample_id IN "
-        f"(SELECT sample_id FROM members WHERE set_digest = {quote(population)}) AND (\n{wanted.predicate}\n)"
-    )
+    query = f"SELECT sample_id FROM ({_newest(population)}) AS samples WHERE (\n{wanted.predicate}\n)"
     try:
         rows = store.sql(query)
     except duckdb.Error as error:
         problem = str(error).splitlines()[0]
         raise EarmarkError(f"slice '{wanted.name}': {problem} — correct the condition: {wanted.predicate}") from error
     if not rows.num_rows:
-        raise EarmarkError(
-            f"no sample of the set is in slice '{wanted.name}' — {_occurring(store, columns, population)}"
-        )
+        raise EmptySlice(f"no sample of the set is in slice '{wanted.name}' — {_occurring(store, columns, population)}")
     return id_array(sort_unique(halves(rows["sample_id"])))
 
 
@@ -163,57 +166,6 @@ def freeze(run: Run, wanted: Slice, population: SampleSet) -> FrozenSlice:
     return FrozenSlice(
         wanted.name, wanted.predicate, wanted.origin, population.digest, made.digest, made.size, made.duration_s or 0.0
     )
-
-
-def cut(
-    store: Store,
-    of: Sequence[str],
-    *,
-    name: str,
-    where: str | None = None,
-    intersect: Sequence[str] = (),
-    minus: Sequence[str] = (),
-) -> SampleSet:
-    """Name a set computed from others: (union of `of`) ∩ each of `intersect` − each of `minus`, of that the part `where`.
-
-    Done before with the same sets, nothing is done again.
-
-    Raises:
-        EarmarkError: a set is unknown, the predicate is not one expression, or nothing is left.
-    """
-    union, both, without = ([resolve_set(store, ref) for ref in refs] for refs in (of, intersect, minus))
-    config = {
-        "of": sorted(s.digest for s in union),
-        "intersect": sorted(s.digest for s in both),
-        "minus": sorted(s.digest for s in without),
-        "where": where,
-        "name": name,
-    }
-    key = digest_of({"job": "set", **config})
-    done = store.find_run(key)
-    if done is not None:
-        return resolve_set(store, done.outputs[0])
-    parts = [members(store, s.digest) if where is None else select(store, Slice(name, where), s.digest) for s in union]
-    ids = sort_unique(np.concatenate([halves(p) for p in parts]))
-    for other in both:
-        ids = ids[_within(ids, halves(members(store, other.digest)))]
-    for other in without:
-        ids = ids[~_within(ids, halves(members(store, other.digest)))]
-    digests = [s.digest for s in (*union, *both, *without)]
-    with store.run("set", job=name, config=config, key=key, inputs=digests) as run:
-        return create_set(run, ids, name=name, predicate=where, parents=digests)
-
-
-def _within(ids: Halves, others: Halves) -> npt.NDArray[np.bool_]:
-    """Which of `ids` (distinct) are among `others` (distinct)."""
-    together = np.concatenate([ids, others])
-    order = np.lexsort((together[:, 1], together[:, 0]))
-    ordered = together[order]
-    same = (ordered[1:] == ordered[:-1]).all(axis=1)
-    found = np.zeros(len(together), dtype=bool)
-    found[order[:-1][same]] = True
-    found[order[1:][same]] = True
-    return found[: len(ids)]
 
 
 def _check(store: Store, wanted: Slice) -> list[str]:
@@ -244,7 +196,7 @@ def _parse(wanted: Slice) -> Mapping[str, Any]:
     query = f"SELECT sample_id FROM samples WHERE {wanted.predicate}\n"
     with duckdb.connect() as connection:
         row = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
-    parsed = json.loads(row[0]) if row else {"error": True}
+    parsed: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
     mend = "write one condition on one sample, such as accent = 'scot' AND duration_s > 4"
     if parsed["error"]:
         problem = parsed.get("error_message", "it cannot be parsed")
@@ -281,13 +233,22 @@ def _inconstant(store: Store) -> set[str]:
     return set(rows["name"].to_pylist())
 
 
+def _newest(population: str) -> str:
+    """The members of a population; of a sample that was described anew, the newest description holds."""
+    return (
+        "SELECT * FROM samples WHERE sample_id IN "
+        f"(SELECT sample_id FROM members WHERE set_digest = {quote(population)}) "
+        "QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
+    )
+
+
 def _values(store: Store, attribute: str, population: str) -> list[str]:
     known = [*TABLES["samples"].names, *store.attributes()]
     if attribute not in known:
         raise UnknownName("column", attribute, [k for k in known if k not in ("attributes", "run_id")])
     rows = store.sql(
-        f"SELECT DISTINCT {identifier(attribute)}::VARCHAR AS value FROM samples WHERE value IS NOT NULL AND "
-        f"sample_id IN (SELECT sample_id FROM members WHERE set_digest = {quote(population)}) ORDER BY value"
+        f"SELECT DISTINCT {identifier(attribute)}::VARCHAR AS value FROM ({_newest(population)}) "
+        "WHERE value IS NOT NULL ORDER BY value"
     )
     return [str(v) for v in rows["value"].to_pylist()]
 

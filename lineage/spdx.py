@@ -23,8 +23,7 @@ MAX_TOKENS = 200
 WORDS = ("AND", "OR", "WITH")
 
 # Licences that data sets, models and code commonly bear; any other identifier is accepted and told to be unknown.
-KNOWN = frozenset(
-    """
+COMMON = """
     0BSD AFL-3.0 AGPL-3.0-only AGPL-3.0-or-later Apache-2.0 Artistic-2.0 BSD-2-Clause BSD-3-Clause BSL-1.0
     C-UDA-1.0 CC-BY-1.0 CC-BY-2.0 CC-BY-2.5 CC-BY-3.0 CC-BY-3.0-AT CC-BY-3.0-DE CC-BY-3.0-US CC-BY-4.0
     CC-BY-NC-1.0 CC-BY-NC-2.0 CC-BY-NC-2.5 CC-BY-NC-3.0 CC-BY-NC-4.0
@@ -38,8 +37,8 @@ KNOWN = frozenset(
     MS-PL NCGL-UK-2.0 NLOD-1.0 NLOD-2.0 O-UDA-1.0 OASIS-Community ODbL-1.0 ODC-By-1.0 OGL-Canada-2.0
     OGL-UK-1.0 OGL-UK-2.0 OGL-UK-3.0 OFL-1.1 PDDL-1.0 PostgreSQL PSF-2.0 Python-2.0 TAPR-OHL-1.0 Unlicense
     UPL-1.0 WTFPL Zlib
-    """.split()
-)
+"""
+KNOWN = frozenset(COMMON.split())
 _BY_LOWER = {name.lower(): name for name in KNOWN}
 
 

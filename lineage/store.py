@@ -180,9 +180,7 @@ class Store:
         path = self.root / "manifests" / f"{manifest.run.id}.json"
         write_durably(path, data)
         try:
-            self.log.append(
-                manifest.run.id, hashlib.sha256(data).hexdigest(), lambda: self._check(manifest, condition)
-            )
+            self.log.append(manifest.run.id, hashlib.sha256(data).hexdigest(), lambda: self._check(manifest, condition))
         except Conflict:
             path.unlink()
             raise

@@ -28,6 +28,7 @@ import torch
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from lineage.policy import Policy, enforce, verdict_on
 from lineage.runs import Run, RunInfo
 from lineage.sets import members, resolve_set
 from lineage.store import Store
@@ -66,6 +67,7 @@ def train(
     weights: Mapping[str, float] | None = None,
     checkpoints: int | None = None,
     parents: Sequence[str] = (),
+    policy: Policy | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
     """Train a model by `recipe`, or return the one on record.
@@ -77,9 +79,11 @@ def train(
         weights: weight in the loss of the members of each set, by set digest; the weights of overlapping sets multiply.
         checkpoints: instead of the recipe's.
         parents: runs that this one belongs to, e.g. an audit.
+        policy: what the run may use, instead of the policy in force.
         progress: told of features and steps.
 
     Raises:
+        PolicyRefused: the policy does not let this run use the set; nothing was done, and that is on record.
         EarmarkError: the recipe does not fit the set, the base or this machine, or the loss diverged.
     """
     recipe = _with(recipe, seed, checkpoints)
@@ -90,8 +94,9 @@ def train(
     family = open_family(recipe.family, base, language=recipe.language, task=recipe.task)
     config = _config(recipe, data.digest, base.digest, factors, device)
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
+    verdict = verdict_on(store, data.digest, policy)
     done = store.find_run(key)
-    if done is not None:
+    if done is not None and not (verdict and verdict.refused):
         return _trained(store, done, reused=True)
     with (
         deterministic(recipe.threads),
@@ -106,6 +111,7 @@ def train(
             package="training",
         ) as run,
     ):
+        enforce(run, verdict)
         config["opens"] = opening(config["recipe"], base, keep_base(run, base))
         corpus = open_corpus(store, data.digest, family, transcripts=recipe.transcripts, progress=progress)
         corpus.check()

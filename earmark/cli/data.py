@@ -11,7 +11,7 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
-from lineage import slices
+from lineage import algebra
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -136,7 +136,7 @@ def set_(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Name a set computed from others: their union, intersection, difference, or the part that meets a predicate."""
-    made = slices.cut(
+    made = algebra.cut(
         Store.open(store), of, name=name, where=where, intersect=intersect or (), minus=minus or ()
     )  # fmt: skip
     say(f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}")

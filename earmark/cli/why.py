@@ -96,14 +96,14 @@ def attribute(
 
     with progress("attributing") as report:
         done = run(
-            Store.open(store), model, method=method, targets=target or ("all",), evaluation_set=on,
+            Store.open(store), model, method=method, targets=target or (), evaluation_set=on,
             workers=workers, progress=report,
         )  # fmt: skip
     if as_json:
         value = {"run": done.run_id, "model": done.model_id, "method": method, "targets": done.targets}
-        sys.stdout.write(json.dumps({**value, "samples": len(done.samples)}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({**value, "samples": done.samples}, indent=1) + "\n")
         return
-    say(f"{len(done.samples)} samples × {len(done.targets)} targets by {method}, run {done.run_id}")
+    say(f"{done.samples} samples × {len(done.targets)} targets by {method}, run {done.run_id}")
 
 
 def _span(low: float | None, high: float | None) -> str:

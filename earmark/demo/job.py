@@ -18,12 +18,12 @@ from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
 from influence.attribute import Attribution, attribute
 from influence.audit import AuditReport, audit
 from influence.fidelity import Fidelity, fidelity
+from lineage.algebra import cut
 from lineage.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
 from lineage.ingest import ingest
 from lineage.sets import SampleSet
-from lineage.slices import cut
 from lineage.store import Store
 from training.evaluate import Evaluation, evaluate
 from training.fit import TrainedModel, train

@@ -22,7 +22,7 @@ from lineage.identity import digest_of
 from lineage.manifests import Format, Line, Row, digest_of_files, register
 from lineage.manifests.carried import Layout, name_of, sound_of
 
-_ADDRESS = re.compile(r"hf:/{0,2}(?P<name>[^?]+)(\?(?P<query>.*))?")  # a Path has lost one of the slashes
+_ADDRESS = re.compile(r"hf:/*(?P<name>[^?]+)(\?(?P<query>.*))?")  # in a Path, slashes that follow each other are one
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class _Address:
         if found is None or unknown:
             what = f"'{min(unknown)}' is not understood" if unknown else "it is no address"
             raise EarmarkError(f"{path}: {what} — write hf://owner/name?config=en&split=train&revision=main")
-        return cls(found["name"], asked.get("config"), asked.get("split"), asked.get("revision"))
+        folder = next((f for f in (f"/{found['name']}", found["name"]) if Path(f).is_dir()), None)
+        return cls(folder or found["name"], asked.get("config"), asked.get("split"), asked.get("revision"))
 
 
 def _locate(path: Path) -> Path | None:

@@ -81,9 +81,10 @@ def _index(path: Path) -> dict[str, dict[str, _Place]]:
                         place = _Place(tar, member.offset_data, member.size)
                         found.setdefault(member.name.removeprefix("./"), {})[shard[1] if shard else ""] = place
         except (tarfile.TarError, OSError) as error:
-            raise EarmarkError(
-                f"{tar}: cannot be read as an archive ({error}) — copy it again, uncompressed"
-            ) from error
+            if tar in {place.tar for shards in found.values() for place in shards.values()}:
+                continue  # it was cut short: rows whose files are missing are refused one by one
+            problem = f"{tar}: cannot be read as an archive ({error})"
+            raise EarmarkError(f"{problem} — copy it again, uncompressed") from error
     return found
 
 

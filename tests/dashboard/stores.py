@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from influence.slices import FrozenSlice, Slice, freeze
 from lineage.derive import transform_set
 from lineage.identity import digest_of
 from lineage.ingest import ingest
 from lineage.sets import SampleSet, create_set, members, resolve_set
+from lineage.slices import FrozenSlice, Slice, freeze
 from lineage.store import Store
 from training import bootstrap, wer
 from training.normalise import normaliser

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from influence.bank import Retraining, fill
-from influence.slices import Slice, freeze
 from lineage.sets import resolve_set
+from lineage.slices import Slice, freeze
 from lineage.store import Store
 from tests.influence.conftest import make_store
 from training.evaluate import predict

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from influence import slices
 from influence.methods import NAMES, Method, method
 from influence.methods.adam_tracin import AdamTracIn
 from influence.methods.tracin import TracIn
 from influence.targets import Targets, open_targets
 from influence.trajectory import Trajectory, load_state, losses, open_trajectory
+from lineage import slices
 from lineage.sets import resolve_set
 from lineage.store import Store
 from training.fit import train

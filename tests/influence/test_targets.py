@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from influence import slices
 from influence.targets import Targets, open_targets
 from influence.trajectory import Trajectory, losses, open_trajectory
+from lineage import slices
 from lineage.sets import resolve_set
 from lineage.store import Store
 from training.evaluate import evaluate

@@ -59,8 +59,8 @@ def test_tokens_are_words_and_the_end(trajectory: Trajectory) -> None:
 
 
 def test_a_left_out_sample_earns_no_credit(store: Store, recipe: Recipe) -> None:
-    from influence.slices import Slice, freeze
     from lineage.sets import members, resolve_set
+    from lineage.slices import Slice, freeze
 
     with store.run("plan") as run:
         south = freeze(run, Slice.parse("accent=south"), resolve_set(store, "train"))

@@ -60,7 +60,9 @@ def peopled(store: Store, tmp_path: Path) -> Store:
         create_set(run, made.ids, name="pairs", samples=made.samples)
     everyone = members(store, resolve_set(store, "all").digest).to_pylist()
     with store.run("train", inputs=[resolve_set(store, "all").digest]) as run:
-        run.append("exposures", [{"step": 0, "position": p, "sample_id": s, "weight": 1.0} for p, s in enumerate(everyone)])
+        run.append(
+            "exposures", [{"step": 0, "position": p, "sample_id": s, "weight": 1.0} for p, s in enumerate(everyone)]
+        )
         run.append("models", [{"model_id": "a" * 64, "name": "listener", "artifact": run.put(b"weights")}])
         run.outputs.append("a" * 64)
     speakers = {i: store.vault.speaker_key(n) for n, own in ids_by_name(store).items() for i in own}
@@ -73,7 +75,9 @@ def peopled(store: Store, tmp_path: Path) -> Store:
     features(store, everyone)
     with store.run("gradients", inputs=["a" * 64]) as run:
         run.outputs.append(run.put(b"gradients of everybody"))
-    with store.run("export", config={"model": "a" * 64, "set": None, "samples": False, "format": "x", "to": "y"}) as run:
+    with store.run(
+        "export", config={"model": "a" * 64, "set": None, "samples": False, "format": "x", "to": "y"}
+    ) as run:
         run.outputs.append("e" * 64)
     return store
 
@@ -81,7 +85,12 @@ def peopled(store: Store, tmp_path: Path) -> Store:
 def ids_by_name(store: Store) -> dict[str, list[uuid.UUID]]:
     found = {}
     for name in NAMES:
-        rows = store.read("samples", ["sample_id"], "speaker_key = ? AND root_ids = [sample_id] ORDER BY 1", [store.vault.speaker_key(name)])
+        rows = store.read(
+            "samples",
+            ["sample_id"],
+            "speaker_key = ? AND root_ids = [sample_id] ORDER BY 1",
+            [store.vault.speaker_key(name)],
+        )
         found[name] = sorted(set(rows["sample_id"].to_pylist()))
     return found
 
@@ -269,7 +278,9 @@ def test_a_run_that_was_at_work_meanwhile_cannot_bring_anything_back(peopled: St
     assert verify(peopled.root).ok
 
 
-def test_a_child_recorded_meanwhile_makes_the_erasure_look_again(peopled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_recorded_meanwhile_makes_the_erasure_look_again(
+    peopled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     subject, worker = scopes.speaker(peopled, NAME), Store.open(peopled.root)
     looked = []
 
@@ -306,7 +317,9 @@ def test_an_interview_goes_and_the_answers_of_the_other_stay(store: Store, tmp_p
     ]
     (tmp_path / "talk.jsonl").write_text("\n".join(lines))
     ingest(store, tmp_path / "talk.jsonl")
-    ben = store.read("samples", ["sample_id"], "speaker_key = ?", [store.vault.speaker_key("Ben")])["sample_id"].to_pylist()
+    ben = store.read("samples", ["sample_id"], "speaker_key = ?", [store.vault.speaker_key("Ben")])[
+        "sample_id"
+    ].to_pylist()
     found = reach(store, scopes.speaker(store, "Ann"))
     assert len(found.samples) == 2
     assert found.outside == (str(tmp_path / "talk.wav"),)

@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from influence.slices import EmptySlice, Slice, each_value, freeze, parse_slices, select
 from lineage.errors import EarmarkError, UnknownName
 from lineage.sets import SampleSet, members, resolve_set
+from lineage.slices import EmptySlice, Slice, each_value, freeze, parse_slices, select
 from lineage.store import Store
+from tests.influence.conftest import make_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("slices") / "store")
 
 
 @pytest.fixture(scope="module")
