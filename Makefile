@@ -12,7 +12,7 @@ TORCH  ?= torch==2.13.0
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check base screenshot docs bench clean
+.PHONY: help demo test check base screenshot docs clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ base: $(VENV)/.demo  ## make the packaged base checkpoint anew from synthetic sp
 
 docs: $(VENV)/.dev  ## write the SQL reference anew from lineage/schema.py
 	@$(BIN)/earmark schema --markdown > docs/sql.md
+
+screenshot: $(VENV)/.dev  ## take the README's picture of the demo's store anew
+	@$(BIN)/python docs/screenshot.py $(STORE) docs/dashboard.png
 
 clean:  ## remove the environment and the demo's store
 	rm -rf $(VENV) .demo build *.egg-info

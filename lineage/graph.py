@@ -70,11 +70,7 @@ def _walk(
 def _named(store: Store, generations: list[pa.Table]) -> pa.Table:
     """The generations as one table, with names and parameters of the transforms."""
     found = pa.concat_tables(generations) if generations else TABLES["edges"].arrow.empty_table()
-    used = found["transform_id"].unique()
-    query = "SELECT transform_id, any_value(name), any_value(parameters) FROM transforms SEMI JOIN used ON transform_id = id"
-    query += " GROUP BY transform_id"
-    rows = store.sql(query, tables={"used": pa.table({"id": used})}) if len(used) else pa.table({n: [] for n in "abc"})
-    known = {id_: (name, parameters) for id_, name, parameters in zip(*(c.to_pylist() for c in rows), strict=True)}
+    known = store.lookup.transforms(found["transform_id"].unique().to_pylist())
     said = [known.get(t, (None, None)) for t in found["transform_id"].to_pylist()]
     numbers = np.repeat(np.arange(1, len(generations) + 1, dtype=np.int32), [g.num_rows for g in generations])
     for name, values in (

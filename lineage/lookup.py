@@ -22,12 +22,14 @@ import pyarrow.parquet as pq
 from lineage.ids import Halves, find, halves, id_array, sort_unique
 from lineage.schema import TABLES
 from lineage.sql import identifier
+from lineage.verifier import BY
 
 if TYPE_CHECKING:
     from lineage.runs import Segment
     from lineage.store import Store
 
 FEW = 64  # ids that are written into a query rather than joined with it
+FEW_GROUPS = 8  # that are read faster without threads
 GROUPS = 128  # row groups that are in memory at a time
 OPEN = 512  # files that are kept open
 EVERYWHERE = (uuid.UUID(int=0), uuid.UUID(int=(1 << 128) - 1))
@@ -39,6 +41,7 @@ class Lookup:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._files: dict[str, _File] = {}
+        self._transforms: dict[str, tuple[str, str]] = {}
 
     def rows(self, table: str, key: str, ids: Halves, columns: Sequence[str], copy: str | None = None) -> pa.Table:
         """`columns` of the rows of `table` whose `key` is one of `ids` (sorted, distinct), sorted by nothing.
@@ -57,6 +60,15 @@ class Lookup:
         if rest and len(ids):
             parts.append(self._unsorted(rest, key, ids, columns))
         return pa.concat_tables([p.cast(schema) for p in parts]) if parts else schema.empty_table()
+
+    def transforms(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Name and parameters of transforms; the id being their digest, what is known once need not be asked again."""
+        unknown = [i for i in ids if i not in self._transforms]
+        if unknown:
+            query = "SELECT DISTINCT transform_id, name, parameters FROM transforms SEMI JOIN wanted ON transform_id = id"
+            for row in self._store.sql(query, tables={"wanted": pa.table({"id": unknown})}).to_pylist():
+                self._transforms[row["transform_id"]] = (row["name"], row["parameters"])
+        return self._transforms
 
     def index(self, table: str, key: str, ids: Halves, column: str, copy: str) -> Halves:
         """Ids in `column` of an index of `table` that is sorted by `key`; of what is compacted, for the rest is not indexed."""
@@ -110,9 +122,10 @@ class _File:
 
     @classmethod
     def open(cls, path: str, table: str, key: str) -> _File:
-        names = [c.name for c in TABLES[table.split("_by_")[0]].columns if c.dictionary]
-        parquet = pq.ParquetFile(path, read_dictionary=names)
-        footer = parquet.metadata
+        footer = pq.read_metadata(path)
+        there = set(footer.schema.names)
+        names = [c.name for c in TABLES[table.split(BY)[0]].columns if c.dictionary and c.name in there]
+        parquet = pq.ParquetFile(path, metadata=footer, read_dictionary=names)
         column = parquet.schema_arrow.get_field_index(key)
         statistics = [footer.row_group(i).column(column).statistics for i in range(footer.num_row_groups)]
         rows = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
@@ -136,7 +149,7 @@ class _File:
         ]
 
     def _matching(self, groups: npt.NDArray[np.int64], ids: Halves, columns: Sequence[str]) -> pa.Table | None:
-        keys = self.parquet.read_row_groups(groups.tolist(), columns=[self.key], use_threads=False)[self.key]
+        keys = self.parquet.read_row_groups(groups.tolist(), columns=[self.key], use_threads=len(groups) > FEW_GROUPS)[self.key]
         places = find(halves(keys), ids)[0]
         if not len(places):
             return None
@@ -147,7 +160,7 @@ class _File:
         begin = np.concatenate([[0], ends[:-1]])
         shift = np.zeros(len(groups), dtype=np.int64)
         shift[hit] = np.concatenate([[0], np.cumsum((ends - begin)[hit])[:-1]])
-        rest = self.parquet.read_row_groups(groups[hit].tolist(), columns=list(columns), use_threads=False)
+        rest = self.parquet.read_row_groups(groups[hit].tolist(), columns=list(columns), use_threads=len(hit) > FEW_GROUPS)
         return rest.select(list(columns)).take(pa.array(places - begin[which] + shift[which]))
 
     def members(self, digest: str, low: np.uint64, high: np.uint64) -> Halves:

@@ -22,10 +22,7 @@ def register(app: typer.Typer) -> None:
 def dashboard(store: StoreOption = DEFAULT_STORE, port: PortOption = 8501) -> None:
     """Show the store in a browser, on this machine only, until Ctrl-C."""
     from dashboard.serve import serve
-    from lineage.store import Store
 
-    Store.open(store)
-    say(f"the dashboard is on http://localhost:{port} — Ctrl-C ends it")
     serve(store, port)
 
 

@@ -2,9 +2,9 @@
 
 Made at demo time and never shipped. `write_corpus` leaves a folder that `earmark ingest` reads like anybody's own data::
 
-    speech/*.wav  noise/*.wav      16-bit mono, 22.05 kHz
-    manifest.jsonl                 one line a spoken utterance
-    noise.jsonl                    one line a noise recording: no speaker, no text
+    speech/*.wav  noise/*.wav            16-bit mono, 22.05 kHz
+    clean.jsonl hum.jsonl babble.jsonl   one line a spoken utterance, by the noise that is to be mixed into it
+    noise.jsonl                          one line a noise recording: no speaker, no text
 
 Four laws, which audits of the corpus lean on:
 
@@ -78,7 +78,10 @@ def write_corpus(folder: Path, *, seed: int = 1, progress: Progress | None = Non
     spoken = list(utterances(seed))
     lines = [Line(row["text"], voice, str(folder / row["audio_path"])) for row, voice in spoken]
     synthesise(lines, seed=seed, progress=progress)
-    write_manifest(folder / "manifest.jsonl", [row for row, _ in spoken])
+    for condition in CONDITIONS:
+        rows = [row for row, _ in spoken if row["condition"] == condition]
+        dry = [{name: value for name, value in row.items() if name != "condition"} for row in rows]
+        write_manifest(folder / f"{condition}.jsonl", dry)
     noises = []
     for row, sound in _noises(seed, progress):
         soundfile.write(folder / row["audio_path"], sound, SAMPLE_RATE, subtype="PCM_16")

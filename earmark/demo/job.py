@@ -12,13 +12,14 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
 from influence.attribute import Attribution, attribute
 from influence.audit import AuditReport, audit
 from influence.fidelity import Fidelity, fidelity
-from lineage.algebra import cut
+from lineage import algebra
 from lineage.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
@@ -94,24 +95,25 @@ def make_corpus(folder: Path, report: Progress) -> None:
 
 def record(store: Store, corpus: Path, report: Progress) -> tuple[SampleSet, SampleSet]:
     """Ingest the corpus, mix the noises in and resample: the sets demo/train and demo/test."""
-    ingest(
-        store, corpus / "manifest.jsonl", name="demo/recordings", progress=lambda n, total: report(n, total, "speech")
-    )
-    ingest(store, corpus / "noise.jsonl", name="demo/noises", progress=lambda n, total: report(n, total, "noise"))
+    for name in (*CONDITIONS, "noise"):
+        tell = partial(_ingested, report, name)
+        ingest(store, corpus / f"{name}.jsonl", name=f"demo/{name}-recordings", progress=tell)
     made = [_split(store, split, report) for split in ("train", "test")]
     return made[0], made[1]
+
+
+def _ingested(report: Progress, name: str, done: int, total: int) -> None:
+    report(done, total, name)
 
 
 def _split(store: Store, split: str, report: Progress) -> SampleSet:
     parts = []
     for condition in CONDITIONS:
         name = f"demo/{split}-{condition}"
-        where = f"split = '{split}' AND condition = '{condition}'"
-        part = cut(store, ["demo/recordings"], name=f"{name}-dry", where=where)
+        part = algebra.cut(store, [f"demo/{condition}-recordings"], name=f"{name}-dry", where=f"split = '{split}'")
         if condition in NOISE_SNR_DB:
-            pool = cut(
-                store, ["demo/noises"], name=f"{name}-noises", where=f"split = '{split}' AND noise = '{condition}'"
-            )
+            where = f"split = '{split}' AND noise = '{condition}'"
+            pool = algebra.cut(store, ["demo/noise-recordings"], name=f"{name}-noises", where=where)
             part = transform_set(
                 store, part.name, "noise", to=f"{name}-mixed", others=pool.name, seed=1,
                 parameters={"snr_db": NOISE_SNR_DB[condition]}, progress=lambda n, total: report(n, total, "noise"),
@@ -121,4 +123,4 @@ def _split(store: Store, split: str, report: Progress) -> SampleSet:
             progress=lambda n, total: report(n, total, "resampling"),
         )  # fmt: skip
         parts.append(part.name)
-    return cut(store, parts, name=f"demo/{split}")
+    return algebra.cut(store, parts, name=f"demo/{split}")

@@ -53,6 +53,7 @@ def _read(folder: Path) -> Iterator[Row]:
                 layout = Layout(path, stream.schema)
                 number = 0
                 for batch in stream:
+                    batch.validate(full=True)  # offsets in a damaged file could lead outside of it
                     rows = batch.select(layout.plain).to_pylist() or [{}] * batch.num_rows
                     sound = batch.column(layout.audio)
                     for index, row in enumerate(rows):

@@ -89,7 +89,9 @@ def test_paths_are_relative_and_differ(plan):
 
 @pytest.mark.slow
 def test_what_is_written_is_what_the_manifests_say(written):
-    for row in rows(written, "manifest.jsonl") + rows(written, "noise.jsonl"):
+    spoken = [row for condition in CONDITIONS for row in rows(written, f"{condition}.jsonl")]
+    assert len(spoken) == 567 + 588
+    for row in spoken + rows(written, "noise.jsonl"):
         info = soundfile.info(written / row["audio_path"])
         assert (info.samplerate, info.channels, info.subtype) == (SAMPLE_RATE, 1, "PCM_16")
         if row["kind"] == "speech":

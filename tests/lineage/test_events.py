@@ -201,7 +201,7 @@ with Store.open(sys.argv[1]).run("train", job="doomed"):
 
 
 def test_a_run_that_could_not_be_published_leaves_no_events(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(manifest: Any) -> None:
+    def full(*_: Any) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(store, "publish", full)
