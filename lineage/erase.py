@@ -11,9 +11,10 @@ sample, which can be turned back into speech; and blocks of gradients, which can
 `influences`. Weights stay, and their models are marked as owing a retrain; exports, which left the store, as owing a
 withdrawal. Every named set gets a successor of the same name without the erased, so the same recipe trains without them.
 
-Laws: once `erase` returns, no file under the store holds a byte of it, not even what killed writers left behind; a crash
-after publication is made good by `finish`, which every erasure begins with; a run that was at work meanwhile and holds
-anything of it cannot be published; erasing again finds nothing. What was erased does not come back by ingesting it again,
+Laws: once `erase` returns, no published file under the store holds a byte of it, nor anything that killed writers left; a
+crash after publication is made good by `finish`, which every erasure begins with; a run that was at work meanwhile (it is
+named) and holds anything of it cannot be published, and what it leaves goes with the next `finish`, as does what may be
+its; erasing again finds nothing. What was erased does not come back by ingesting it again,
 unless consent was given anew (see `barred`).
 
 Out of reach, and for people to see to: recordings that were ingested where they lie, exports, backups. The speaker's key, a
@@ -351,6 +352,8 @@ def check_publication(store: Store, manifest: Manifest) -> None:
 
 def _touches(store: Store, manifest: Manifest, ids: Halves, speakers: tuple[uuid.UUID, ...], holders: set[str]) -> bool:
     """Whether a run's files hold anything of the samples or speakers, or were made of them."""
+    if manifest.run.kind == "compact":  # moves what was there; of two runs that take away one file only one is recorded
+        return False
     for segment in manifest.vault:
         if vault_places(store, segment.table, ids, speakers, [segment.path]):
             return True
@@ -385,7 +388,10 @@ class Barred:
 
 
 def barred(store: Store) -> Barred:
-    """Who and what must not be ingested again: erased, and no consent of the speaker or for the source given since."""
+    """Who and what must not be ingested again: erased, and no consent given since.
+
+    What a speaker had erased only the speaker's own consent brings back; else that of the whole source does, too.
+    """
     if not store.erasures:
         return Barred(frozenset(), frozenset())
     rows = store.sql(
@@ -393,7 +399,8 @@ def barred(store: Store) -> Barred:
         SELECT DISTINCT t.sample_id, t.speaker_key, t.scope FROM erasures t
         LEFT JOIN (SELECT sample_id, any_value(source) AS source FROM samples GROUP BY sample_id) s USING (sample_id)
         WHERE NOT EXISTS (FROM consents c WHERE c.event = 'given' AND c.at > t.at
-                          AND (c.speaker_key = t.speaker_key OR (c.speaker_key IS NULL AND c.source = s.source)))"""
+                          AND (c.speaker_key = t.speaker_key
+                               OR (t.scope <> 'speaker' AND c.speaker_key IS NULL AND c.source = s.source)))"""
     ).to_pylist()
     return Barred(
         frozenset(r["sample_id"] for r in rows if r["sample_id"] is not None),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,10 +53,12 @@ class Lookup:
 
     def _rows(self, table: str, key: str, ids: Halves, columns: Sequence[str], copy: str) -> pa.Table:
         schema = pa.schema([TABLES[table].arrow.field(c) for c in columns])
-        parts = []
-        for segment in self._store.listed(f"tables/{copy}"):
-            if segment.order == key:
-                parts += self._file(segment, key).rows(ids, columns)
+        files = [self._file(s, key) for s in self._store.listed(f"tables/{copy}") if s.order == key]
+        if len(ids) > FEW:
+            with ThreadPoolExecutor(2) as pool:
+                parts = [p for found in pool.map(lambda f: f.rows(ids, columns), files) for p in found]
+        else:
+            parts = [p for f in files for p in f.rows(ids, columns)]
         rest = [s for s in self._store.segments(table) if not s.order]
         if rest and len(ids):
             parts.append(self._unsorted(rest, key, ids, columns))
@@ -115,6 +118,7 @@ class Lookup:
 @dataclass
 class _File:
     parquet: pq.ParquetFile
+    columns: frozenset[str]
     key: str
     low: npt.NDArray[np.uint64]  # of each row group, the first half of the least id
     high: npt.NDArray[np.uint64]
@@ -123,7 +127,7 @@ class _File:
     @classmethod
     def open(cls, path: str, table: str, key: str) -> _File:
         footer = pq.read_metadata(path)
-        there = set(footer.schema.names)
+        there = footer.schema.to_arrow_schema().names
         names = [c.name for c in TABLES[table.split(BY)[0]].columns if c.dictionary and c.name in there]
         parquet = pq.ParquetFile(path, metadata=footer, read_dictionary=names)
         column = parquet.schema_arrow.get_field_index(key)
@@ -131,6 +135,7 @@ class _File:
         rows = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
         return cls(
             parquet,
+            frozenset(there),
             key,
             np.array([int.from_bytes(s.min[:8], "big") for s in statistics], dtype=np.uint64),
             np.array([int.from_bytes(s.max[:8], "big") for s in statistics], dtype=np.uint64),
@@ -149,19 +154,27 @@ class _File:
         ]
 
     def _matching(self, groups: npt.NDArray[np.int64], ids: Halves, columns: Sequence[str]) -> pa.Table | None:
-        keys = self.parquet.read_row_groups(groups.tolist(), columns=[self.key], use_threads=len(groups) > FEW_GROUPS)[self.key]
-        places = find(halves(keys), ids)[0]
+        keys = self._read(groups, [self.key])
+        places = find(halves(keys[self.key]), ids)[0]
         if not len(places):
             return None
         ends = np.cumsum(self.rows_before[groups + 1] - self.rows_before[groups])
         which = np.searchsorted(ends, places, side="right")  # group of each place
         hit = np.unique(which)
-        # the other columns only of groups in which something was found
         begin = np.concatenate([[0], ends[:-1]])
         shift = np.zeros(len(groups), dtype=np.int64)
         shift[hit] = np.concatenate([[0], np.cumsum((ends - begin)[hit])[:-1]])
-        rest = self.parquet.read_row_groups(groups[hit].tolist(), columns=list(columns), use_threads=len(hit) > FEW_GROUPS)
-        return rest.select(list(columns)).take(pa.array(places - begin[which] + shift[which]))
+        found = keys.take(pa.array(places))
+        others = [c for c in columns if c != self.key]
+        if others:  # only of groups in which something was found
+            rest = self._read(groups[hit], others).take(pa.array(places - begin[which] + shift[which]))
+            for name in others:
+                found = found.append_column(name, rest[name] if name in rest.column_names else pa.nulls(len(places)))
+        return found.select(list(columns))
+
+    def _read(self, groups: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        there = [c for c in columns if c in self.columns]
+        return self.parquet.read_row_groups(groups.tolist(), columns=there, use_threads=len(groups) > FEW_GROUPS)
 
     def members(self, digest: str, low: np.uint64, high: np.uint64) -> Halves:
         """Ids of the set `digest` whose first half is from `low` to `high`, in a file of `members` in any order."""

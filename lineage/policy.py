@@ -48,15 +48,18 @@ MAX_BYTES = 1 << 20
 
 # One row for every recording that a sample of the set was made of: whose, from where, on what terms.
 TERMS = """
-    WITH described AS (
-        SELECT * FROM samples QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1),
-    used AS (SELECT d.* FROM described d JOIN wanted ON d.sample_id = wanted.id),
+    WITH used AS (
+        SELECT s.* FROM samples s JOIN wanted ON s.sample_id = wanted.id
+        QUALIFY row_number() OVER (PARTITION BY s.sample_id ORDER BY run_id DESC) = 1),
     made_of AS (
         SELECT sample_id, speaker_key, source, licence, kind, unnest(coalesce(root_ids, [sample_id])) AS root FROM used),
+    roots AS (
+        SELECT sample_id, speaker_key, source, licence, kind FROM samples WHERE sample_id IN (SELECT root FROM made_of)
+        QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1),
     terms AS (
         SELECT m.sample_id, coalesce(r.speaker_key, m.speaker_key) AS speaker, coalesce(r.source, m.source) AS source,
                coalesce(r.licence, m.licence) AS licence, coalesce(r.kind, m.kind) AS kind
-        FROM made_of m LEFT JOIN described r ON r.sample_id = m.root)"""
+        FROM made_of m LEFT JOIN roots r ON r.sample_id = m.root)"""
 KEYS = ("speaker", "source", "licence", "kind")
 
 
@@ -337,8 +340,9 @@ class _Judging:
     def _few_speakers(self, name: str, least: int) -> Iterator[Violation]:
         value = "'the whole set'" if name == WHOLE else f"attributes[{quote(self._attribute(name))}]"
         query = f"""
-            {TERMS} SELECT value, count(DISTINCT t.speaker) AS speakers, count(DISTINCT sample_id) AS n
-            FROM (SELECT sample_id, {value} AS value FROM used) JOIN terms t USING (sample_id)
+            {TERMS} SELECT value, count(DISTINCT coalesce(u.speaker_key, t.speaker)) AS speakers,
+                   count(DISTINCT sample_id) AS n
+            FROM (SELECT sample_id, speaker_key, {value} AS value FROM used) u JOIN terms t USING (sample_id)
             WHERE value IS NOT NULL GROUP BY value HAVING speakers < {least} ORDER BY value"""
         for row in self._sql(query).to_pylist():
             where = row["value"] if name == WHOLE else f"{name}={row['value']}"

@@ -108,7 +108,7 @@ class SegmentWriter:
         self._writer = pq.ParquetWriter(
             self._stream,
             table.arrow,
-            compression="zstd",
+            compression={leaf: "zstd" for c in table.columns if c.type != pa.uuid() for leaf in _leaves(c.name, c.type)},
             use_dictionary=[c.name for c in table.columns if c.dictionary],
             bloom_filter_options=blooms or None,
             sorting_columns=pq.SortingColumn.from_ordering(table.arrow, [(c, "ascending") for c in order]) or None,
@@ -138,6 +138,13 @@ class SegmentWriter:
             self._temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise disk_error(self.path, error) from error
+
+
+def _leaves(name: str, type: pa.DataType) -> list[str]:
+    """Names of a column's leaves as Parquet has them. (Ids are digests, which no compression makes smaller.)"""
+    if pa.types.is_map(type):
+        return [f"{name}.key_value.key", f"{name}.key_value.value"]
+    return [f"{name}.list.element" if pa.types.is_list(type) else name]
 
 
 def write_segment(path: Path, table: Table, rows: pa.Table) -> None:

@@ -31,7 +31,13 @@ def init(store: Annotated[Path, typer.Argument(help="A new or empty folder.")] =
 
 
 def ingest(
-    manifest: Annotated[Path, typer.Argument(help="A JSON-lines manifest, or a folder with a CSV.")],
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON lines (NeMo, tarred too), CSV, Parquet with audio; a folder of Kaldi, LibriSpeech, Common Voice, "
+            "lhotse, datasets, or audio with words beside it; or hf://owner/name."
+        ),
+    ],
     store: StoreOption = DEFAULT_STORE,
     name: Annotated[str | None, typer.Option(help="Name of the sample set; default: after the manifest.")] = None,
     strict: Annotated[bool, typer.Option(help="Refuse the whole batch if one row is refused.")] = False,

@@ -59,5 +59,5 @@ def export(
         f"{done.subject.kind} {done.subject.name or short(done.subject.digest)} as {done.format}{carried}: {done.folder}"
     )
     if done.erased:
-        say(f"{done.erased} samples were erased since the set was made, and left out")
+        say(f"samples that were erased since the set was made, and left out: {done.erased}")
     say(f"run {done.run_id}; how it is opened and checked stands in {done.folder / 'README.txt'}")

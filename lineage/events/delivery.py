@@ -10,13 +10,13 @@ stay in the store.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import queue
 import sys
 import threading
 import time
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Sender(Receivers):
         self._thread.start()
         for name in CHATTY:
             logging.getLogger(name).addFilter(self._is_foreign)
-        atexit.register(self.settle)
+        Finalize(None, self.settle, exitpriority=0)  # unlike atexit, this is run in the processes of a pool too
 
     def send(self, event: Any) -> None:
         """Hand an event over; returns at once."""

@@ -148,13 +148,12 @@ class Journal:
         return tuple(sorted(kinds.items()))
 
     def _job_of(self, run: str) -> str:
-        """The name of another run's job; one that is not published yet has told it in its own file."""
+        """The name of another run's job: what it told itself, also while it runs; else (older runs) what is on record."""
         from lineage.events import translate
 
-        for info in self._run.store.runs():
-            if info.id == run:
-                return translate.job_name(info.kind, info.job)
-        return _first_job(self._path.with_name(f"{run}.ndjson"))
+        told = _first_job(self._path.with_name(f"{run}.ndjson"))
+        known = (m.run for m in self._run.store.manifests() if m.run.id == run)
+        return told or next((translate.job_name(info.kind, info.job) for info in known), "unknown")
 
 
 def _line(event: Any) -> bytes:
@@ -163,9 +162,9 @@ def _line(event: Any) -> bytes:
     return Serde.to_json(event).encode() + b"\n"
 
 
-def _first_job(path: Path) -> str:
+def _first_job(path: Path) -> str | None:
     try:
         with path.open("rb") as stream:
             return str(json.loads(stream.readline())["job"]["name"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "unknown"
+        return None

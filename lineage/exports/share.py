@@ -110,7 +110,7 @@ def _readme(parcel: Parcel, kind: Format) -> str:
     lines = [
         f"{subject.kind} {subject.name or ''} {subject.digest}".replace("  ", " "),
         f"Exported by Earmark as {kind.doc}, run {run.id}.",
-        *([f"{erased} samples of the set were erased before this export and are not here."] if erased else []),
+        *([f"Samples of the set that were erased before this export, and are not here: {erased}."] if erased else []),
         *(["This folder holds personal data: words, voices and names. Keep it as such."] if kind.personal else []),
         "",
         "How to open it",

@@ -15,8 +15,10 @@ from typing import Any
 import pyarrow as pa
 
 from lineage.errors import EarmarkError
+from lineage.manifests import RowRefused
 from lineage.manifests.columns import AUDIO, canonical
 
+DAMAGE = (pa.ArrowException, ValueError, OSError)  # what reading a damaged table ends in
 BYTES = frozenset((AUDIO, "bytes", "audio_bytes", "flac", "mp3"))
 PASSED_OVER = frozenset(("sample_id",))
 
@@ -75,16 +77,27 @@ def _labels(schema: pa.Schema) -> dict[str, list[str]]:
         return {}
 
 
-def sound_of(value: Any, name: str) -> bytes:
-    """The bytes in a cell of the column of sound.
+def sound_in(column: Any, index: int, name: str) -> bytes:
+    """The bytes in a cell of an Arrow column of sound; messages call them by the path in it, else by `name`.
 
     Raises:
-        EarmarkError: there are none.
+        RowRefused: there are none.
+    """
+    try:
+        value = column[index].as_py()
+    except ValueError as error:  # a path that is not text
+        raise RowRefused("no-audio", f"{name} is damaged ({error!s:.60})", "copy the table again") from error
+    return sound_of(value, name_of(value, name))
+
+
+def sound_of(value: Any, name: str) -> bytes:
+    """The bytes in the value of a column of sound.
+
+    Raises:
+        RowRefused: there are none.
     """
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
-        from lineage.manifests import RowRefused
-
         raise RowRefused("no-audio", f"{name:.80} carries no sound", "store the bytes of the file in the table")
     return data
 

@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage.errors import EarmarkError
 from lineage.manifests import Format, Line, Row, digest_of_files, register
-from lineage.manifests.carried import Layout, name_of, sound_of
+from lineage.manifests.carried import DAMAGE, Layout, sound_in
 
 SUFFIX = ".parquet"
 
@@ -58,7 +57,7 @@ def _rows(path: Path, shown: str) -> Iterator[Row]:
                 name = f"row {number}"
                 line = Line(number, shown) if shown else number
                 yield Row(line, layout.values(row, name), partial(sounds.get, group, index, name))
-    except (pa.ArrowInvalid, OSError) as error:
+    except DAMAGE as error:
         raise _damaged(path, error) from error
 
 
@@ -82,12 +81,11 @@ class _Sounds:
             if group not in self._held:
                 try:
                     table = pq.ParquetFile(self._path).read_row_group(group, columns=[self._column])
-                except (pa.ArrowInvalid, OSError) as error:
+                except DAMAGE as error:
                     raise _damaged(self._path, error) from error
                 self._held = {g: c for g, c in self._held.items() if g == group - 1} | {group: table[self._column]}
             column = self._held[group]
-        value = column[index].as_py()
-        return sound_of(value, name_of(value, name))
+        return sound_in(column, index, name)
 
 
 register(Format("parquet", _locate, _read, _digest, rank=1))

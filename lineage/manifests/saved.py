@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lineage.errors import EarmarkError
 from lineage.manifests import Format, Line, Row, digest_of_files, register
-from lineage.manifests.carried import Layout, name_of, sound_of
+from lineage.manifests.carried import DAMAGE, Layout, sound_in
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
 
@@ -60,15 +60,10 @@ def _read(folder: Path) -> Iterator[Row]:
                         number += 1
                         name = f"row {number}"
                         values = layout.values(row, name) | ({"split": split} if split else {})
-                        yield Row(Line(number, shown), values, partial(_sound, sound, index, name))
-        except (pa.ArrowInvalid, OSError) as error:
+                        yield Row(Line(number, shown), values, partial(sound_in, sound, index, name))
+        except DAMAGE as error:
             said = str(error).split("\n", 1)[0]
             raise EarmarkError(f"{path}: cannot be read as Arrow ({said:.120}) — save the data set again") from error
-
-
-def _sound(column: Any, index: int, name: str) -> bytes:
-    value = column[index].as_py()
-    return sound_of(value, name_of(value, name))
 
 
 register(Format("datasets", _locate, _read, _digest))

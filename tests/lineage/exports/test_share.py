@@ -160,3 +160,24 @@ def test_members_of_the_proof_are_those_of_the_set(corpus: Store, tmp_path: Path
     listed = (tmp_path / "out" / "proof" / "members.txt").read_text().split()
     assert listed == [str(i) for i in members(corpus, resolve_set(corpus, "words").digest).to_pylist()]
     assert np.all(np.array(listed) == np.sort(listed))
+
+
+def test_what_was_erased_is_left_out_and_its_exports_are_known(store: Store, tmp_path: Path) -> None:
+    from lineage.erase import erase
+    from lineage.reach import reach, speaker
+
+    for i in range(3):
+        write(tmp_path / "c" / f"{i}.wav", sound(seed=i))
+    lines = ["file,text,speaker", "0.wav,zero,Ada", "1.wav,one,Bob", "2.wav,two,Bob"]
+    (tmp_path / "c" / "m.csv").write_text("\n".join(lines))
+    before = ingest(store, tmp_path / "c", name="c").set
+    first = export(store, "c", "nemo", tmp_path / "first")
+    found = reach(store, speaker(store, "Ada"))
+    assert [e["digest"] for e in found.exports] == [first.digest]
+    erase(store, found.subject)
+    again = export(store, before.digest, "nemo", tmp_path / "again")
+    assert (again.samples, again.erased) == (2, 1)
+    assert "erased before this export, and are not here: 1." in (tmp_path / "again" / "README.txt").read_text()
+    assert b"zero" not in files(tmp_path / "again")["manifest.jsonl"]
+    assert check.Check(tmp_path / "again").run().ok
+    assert export(store, "c", "nemo", tmp_path / "successor").erased == 0
