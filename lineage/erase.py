@@ -1,7 +1,7 @@
 """Erasure: every personal byte of a speaker, a sample or a source goes, and the record of everybody else stays provable.
 
     found = reach(store, speaker(store, "Ada"))      what it touches; show it to a person before anything is done
-    done = erase(store, found.subject, reason="request of 3 May")
+    done = erase(store, found.scope, reason="request of 3 May")
 
 An erasure is a run like any other. It writes the rows of the vault that survive into new segments (each row keeps the
 `run_id` of the run that wrote it), names in its manifest the files that it takes away, and is signed into the log: that is
@@ -17,8 +17,9 @@ named) and holds anything of it cannot be published, and what it leaves goes wit
 its; erasing again finds nothing. What was erased does not come back by ingesting it again,
 unless consent was given anew (see `barred`).
 
-Out of reach, and for people to see to: recordings that were ingested where they lie, exports, backups. The speaker's key, a
-keyed hash, stays in public tables; whoever has the vault's key *and* knows the name can compute it again.
+Out of reach, and for people to see to: recordings that were ingested where they lie, the manifests that listed them, exports,
+backups. The speaker's key, a keyed hash, stays in public tables, and so do the attributes that manifests gave (accent, age …):
+whoever has the vault's key *and* knows the name can compute the key again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from lineage.errors import Conflict, EarmarkError
 from lineage.identity import file_digest, uuid7
 from lineage.ids import Halves, halves, id_array, without
 from lineage.merge import ORIGIN
-from lineage.reach import CACHES, Reach, Subject, reach, vault_places
+from lineage.reach import CACHES, Reach, Scope, reach, vault_places
 from lineage.runs import Manifest, Run, Segment
 from lineage.schema import VAULT, Table
 from lineage.segments import SegmentWriter, sync_folder
@@ -72,8 +73,8 @@ class Erasure:
     working: tuple[str, ...] = ()
 
 
-def erase(store: Store, subject: Subject, *, reason: str | None = None) -> Erasure:
-    """Erase everything that `reach` lists for the subject.
+def erase(store: Store, scope: Scope, *, reason: str | None = None) -> Erasure:
+    """Erase everything that `reach` lists for the scope.
 
     Raises:
         EarmarkError: the reason names the speaker.
@@ -81,7 +82,7 @@ def erase(store: Store, subject: Subject, *, reason: str | None = None) -> Erasu
     """
     finish(store)
     for attempt in range(ATTEMPTS):
-        found = reach(store, subject)
+        found = reach(store, scope)
         if found.empty:
             return Erasure(None, found, {})
         _check_reason(store, found, reason)
@@ -117,7 +118,7 @@ def _erase(store: Store, found: Reach, reason: str | None) -> Erasure:
     from lineage.living import living
 
     at = datetime.now(UTC)
-    with store.run("erase", job=found.subject.scope, config=found.subject.config) as run:
+    with store.run("erase", job=found.scope.kind, config=found.scope.config) as run:
         for table in VAULT:
             _rewrite(run, table, found)
         run.removed += [artifacts.place(store.root, d).relative_to(store.root).as_posix() for d in found.caches]
@@ -230,7 +231,7 @@ def _tombstones(run: Run, found: Reach, at: datetime, reason: str | None) -> Non
     )
     count, more = keys.num_rows, len(found.speakers)
     both = {
-        "scope": [found.subject.scope] * (count + more),
+        "scope": [found.scope.kind] * (count + more),
         "at": [at] * (count + more),
         "reason": [reason] * (count + more),
     }

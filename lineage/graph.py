@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
-from lineage.ids import Halves, distinct, halves, id_array, order, ranks, sort_unique, take, without
+from lineage.ids import Halves, distinct, halves, id_array, is_sorted, order, ranks, sort_unique, take, without
 from lineage.schema import TABLES
 from lineage.store import Store
 
@@ -31,6 +31,8 @@ BY_PARENT = "edges_by_parent"
 BY_SPEAKER = "samples_by_speaker"
 MANY = 1 << 17  # ids from which on a join with all rows is faster than looking them up
 HOPS = 64  # lineages are not as deep as that
+ENDS = ["child_id", "parent_id"]
+CIRCLE = "the edges on record lead in a circle — run: earmark verify --deep"
 NOBODY: Halves = np.empty((0, 2), dtype=np.uint64)
 
 
@@ -87,28 +89,40 @@ def _named(store: Store, generations: list[pa.Table]) -> pa.Table:
 
 @dataclass(frozen=True)
 class Roots:
-    """Which recordings samples go back to, in numbers: `recordings[which[offsets[i] : offsets[i + 1]]]` are those of
-    `samples[i]`. Both are sorted by id; samples from which nothing leads further up are not among `samples`."""
+    """Which recordings samples go back to, in numbers.
+
+    `samples[i]` goes back to `recordings[one[i]]` alone or, where `one[i]` is −1 − m, to the recordings
+    `several[offsets[m] : offsets[m + 1]]` of mixture m. `samples` and `recordings` are sorted by id; samples from which no
+    edge leads further up are the recordings.
+    """
 
     samples: Halves
     recordings: Halves
+    one: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int64]
-    which: npt.NDArray[np.int32]
+    several: npt.NDArray[np.int32]
 
     def of(self, sample: uuid.UUID) -> list[uuid.UUID]:
         """The recordings that a sample goes back to, itself if it is one; sorted."""
         place = int(ranks(self.samples, halves([sample]))[0])
         if place < 0:
             return [sample]
-        found = self.recordings[np.sort(self.which[self.offsets[place] : self.offsets[place + 1]])]
+        number = int(self.one[place])
+        mixed = slice(self.offsets[-1 - number], self.offsets[-number]) if number < 0 else slice(0)
+        found = self.recordings[self.several[mixed] if number < 0 else [number]]
         ids: list[uuid.UUID] = id_array(found).to_pylist()
         return ids
 
     def table(self) -> pa.Table:
         """As rows of sample_id and root_id."""
-        samples = np.repeat(np.arange(len(self.samples)), np.diff(self.offsets))
+        mixed = np.flatnonzero(self.one < 0)
+        m = -1 - self.one[mixed].astype(np.int64)
+        counts = self.offsets[m + 1] - self.offsets[m]
+        alone = np.flatnonzero(self.one >= 0)
+        samples = np.concatenate([alone, np.repeat(mixed, counts)])
+        recordings = np.concatenate([self.one[alone], self.several[_spread(self.offsets[m], counts)]])
         return pa.table(
-            {"sample_id": id_array(take(self.samples, samples)), "root_id": id_array(self.recordings[self.which])}
+            {"sample_id": id_array(self.samples[samples]), "root_id": id_array(self.recordings[recordings])}
         )
 
 
@@ -125,75 +139,100 @@ def roots(store: Store, ids: Iterable[uuid.UUID] | pa.Array | None = None) -> Ro
         child, parent = (
             np.concatenate([NOBODY, *(halves(g[name]) for g in found)]) for name in ("child_id", "parent_id")
         )
-    if not (child[1:, 0] > child[:-1, 0]).all():
+    if not is_sorted(child):
         places = order(child)
         child, parent = take(child, places), take(parent, places)
-    begins = distinct(child)
-    samples = child[begins]
-    above = ranks(samples, parent)  # −1 where the parent is a recording
-    recordings = sort_unique(take(parent, np.flatnonzero(above < 0)))
-    above[above < 0] = len(samples) + ranks(recordings, take(parent, np.flatnonzero(above < 0)))
-    offsets = np.append(np.flatnonzero(begins), len(child))
-    offsets, which = _resolved(offsets, above.astype(np.int32), len(samples))
-    return Roots(samples, recordings, offsets, which - np.int32(len(samples)))
+    begins = np.flatnonzero(distinct(child))
+    samples = take(child, begins)
+    above = ranks(samples, parent)  # what lies above each edge: the number of a sample, or beyond those of a recording
+    top = np.flatnonzero(above < 0)
+    tops = take(parent, top)
+    recordings = sort_unique(tops)
+    above[top] = len(samples) + ranks(recordings, tops)
+    return Roots(samples, recordings, *_resolve(np.append(begins, len(child)), above.astype(np.int32), len(recordings)))
 
 
 def _all_edges(store: Store) -> tuple[Halves, Halves]:
     """(child, parent) of every edge; sorted by child if one compaction sorted them all."""
+    segments = store.segments("edges")
+    starts = np.cumsum([0, *(s.rows for s in segments)])
+    child, parent = np.empty((starts[-1], 2), dtype=np.uint64), np.empty((starts[-1], 2), dtype=np.uint64)
 
-    def read(path: str) -> list[Halves]:
-        rows = pq.ParquetFile(store.root / path).read(["child_id", "parent_id"], use_threads=False)
-        return [halves(rows["child_id"]), halves(rows["parent_id"])]
+    def read(number: int) -> None:
+        place = int(starts[number])
+        for batch in pq.ParquetFile(store.root / segments[number].path).iter_batches(1 << 16, columns=ENDS):
+            child[place : place + len(batch)] = halves(batch["child_id"])
+            parent[place : place + len(batch)] = halves(batch["parent_id"])
+            place += len(batch)
 
     with ThreadPoolExecutor(2) as pool:
-        parts = list(pool.map(read, (s.path for s in store.segments("edges"))))
-    child, parent = (
-        (np.concatenate([NOBODY, *column]) for column in zip(*parts, strict=True)) if parts else (NOBODY,) * 2
-    )
+        list(pool.map(read, range(len(segments))))
     return child, parent
 
 
-def _resolved(
-    offsets: npt.NDArray[np.int64], above: npt.NDArray[np.int32], samples: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """`above[offsets[i] : offsets[i + 1]]` is what lies above sample i; the same with recordings (from `samples` on) alone.
+def _resolve(
+    offsets: npt.NDArray[np.int64], above: npt.NDArray[np.int32], recordings: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """`one`, `offsets` and `several` of `Roots`; `above[offsets[i] : offsets[i + 1]]` is what lies directly above sample i.
 
-    Each round puts in the place of a sample what is known to lie above it, so the distance covered doubles.
+    A sample with one parent goes back to what its parent goes back to, so chains are jumped over, twice as far each
+    time, until a recording or a mixture; only mixtures have to be followed upwards one by one.
     """
+    samples = len(offsets) - 1
+    counts = np.diff(offsets)
+    single = counts == 1
+    stands = np.arange(samples + recordings, dtype=np.int32)  # what each sample and recording goes back to, as far as known
+    stands[:samples][single] = above[offsets[:-1][single]]
     for _ in range(HOPS.bit_length()):
-        inner = above < samples
-        if not inner.any():
-            return offsets, above
-        counts = np.ones(len(above), dtype=np.int64)
-        here = above[inner]
-        counts[inner] = offsets[here + 1] - offsets[here]
-        ends = np.cumsum(counts)
-        starts = np.full(len(above), -1, dtype=np.int64)
-        starts[inner] = offsets[here]
-        source = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + np.repeat(starts, counts)
-        single = np.repeat(~inner, counts)
-        spread = above.take(source, mode="clip")
-        spread[single] = above[~inner]
-        offsets = np.concatenate([[0], ends])[offsets]
-        offsets, above = _once(offsets, spread)
-    raise EarmarkError("the edges on record lead in a circle — run: earmark verify --deep")
+        further = stands[stands]
+        if (further == stands).all():
+            break
+        stands = further
+    else:
+        raise EarmarkError(CIRCLE)
+    mixtures = np.flatnonzero(~single)
+    number = np.full(samples + recordings, -1, dtype=np.int32)  # of each mixture
+    number[mixtures] = np.arange(len(mixtures), dtype=np.int32)
+    if (number[stands[stands < samples]] < 0).any():
+        raise EarmarkError(CIRCLE)
+    sizes = counts[mixtures]
+    ends = np.append(0, np.cumsum(sizes))
+    inner = stands[above[_spread(offsets[mixtures], sizes)]]
+    for _ in range(HOPS):
+        mixed = np.flatnonzero(inner < samples)
+        if not len(mixed):
+            break
+        # in the place of a mixture stands what it is made of; a recording stays where it is
+        starts, sizes = np.arange(len(inner)), np.ones(len(inner), dtype=np.int64)
+        further = number[inner[mixed]]
+        starts[mixed], sizes[mixed] = ends[further], ends[further + 1] - ends[further]
+        inner = inner[_spread(starts, sizes)]
+        ends = np.append(0, np.cumsum(sizes))[ends]
+        if len(inner) > 4 * len(above):  # many ways lead to the same
+            ends, inner = _once(ends, inner)
+    else:
+        raise EarmarkError(CIRCLE)
+    ends, inner = _once(ends, inner)
+    one = np.where(stands[:samples] >= samples, stands[:samples] - samples, -1 - number[stands[:samples]])
+    return one.astype(np.int32), ends, (inner - samples).astype(np.int32)
 
 
 def _once(
-    offsets: npt.NDArray[np.int64], above: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64], values: npt.NDArray[np.int32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """The same without repeats, where a sample has more than one above it."""
-    lengths = np.diff(offsets)
-    many = np.repeat(lengths > 1, lengths)
-    if not many.any():
-        return offsets, above
-    owner = np.repeat(np.arange(len(lengths)), lengths)[many]
-    words = np.unique(owner << 32 | above[many])
-    single = np.repeat(np.arange(len(lengths)), lengths)[~many]
-    words = np.concatenate([words, single << 32 | above[~many]])
-    words.sort(kind="stable")
-    counts = np.bincount(words >> 32, minlength=len(lengths))
-    return np.concatenate([[0], np.cumsum(counts)]), (words & 0xFFFFFFFF).astype(np.int32)
+    """The same lists sorted and without repeats."""
+    words = np.repeat(np.arange(len(offsets) - 1) << 32, np.diff(offsets))
+    words |= values
+    words.sort()
+    fresh = np.append(True, words[1:] != words[:-1])[: len(words)]
+    return np.append(0, np.cumsum(fresh))[offsets], words[fresh].astype(np.int32)
+
+
+def _spread(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """starts[0], starts[0] + 1, … (counts[0] of them), then from starts[1] on, and so forth."""
+    ends = np.cumsum(counts)
+    places: npt.NDArray[np.int64] = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+    return places
 
 
 # -- sets and models ---------------------------------------------------------------------------------------------------------

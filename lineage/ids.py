@@ -64,9 +64,21 @@ def sort_unique(ids: Halves) -> Halves:
     """The distinct ids in byte order."""
     if len(ids) < 2:
         return ids.copy()
-    out = ids if (ids[1:, 0] > ids[:-1, 0]).all() else take(ids, order(ids))
+    out = ids.copy() if is_sorted(ids) else take(ids, _by_leading_bits(ids)[0])
     fresh = distinct(out)
-    return out[fresh] if not fresh.all() else out.copy() if out is ids else out
+    out = out if fresh.all() else out[fresh]
+    if not is_sorted(out):  # ids that agree in their leading bits
+        out = take(out, order(out))
+        out = out[distinct(out)]
+    return out
+
+
+def is_sorted(ids: Halves) -> bool:
+    """Whether the ids, which may repeat, are in byte order."""
+    high, low = ids[:, 0], ids[:, 1]
+    down = high[1:] < high[:-1]
+    same = np.flatnonzero(high[1:] == high[:-1])
+    return not down.any() and not (low[same + 1] < low[same]).any()
 
 
 def distinct(ids: Halves) -> npt.NDArray[np.bool_]:
@@ -82,18 +94,23 @@ def order(ids: Halves) -> npt.NDArray[np.int64]:
     Sorting one word that holds an id's leading bits and its place is several times faster than sorting places by ids; the
     few ids that agree in those bits are put right afterwards.
     """
+    places, tied = _by_leading_bits(ids)
+    if tied.any():
+        loose = np.r_[tied, False] | np.r_[False, tied]
+        rows = ids[places[loose]]
+        places[loose] = places[loose][np.lexsort((rows[:, 1], rows[:, 0]))]
+    return places
+
+
+def _by_leading_bits(ids: Halves) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The places of the ids in the order of their leading bits, and which agree in those with the next."""
     bits = np.uint64(max(0, len(ids) - 1).bit_length())
     words = ids[:, 0] >> bits << bits
     words |= np.arange(len(ids), dtype=np.uint64)
     words.sort()
     places = (words & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
     words >>= bits
-    tied = words[1:] == words[:-1]
-    if tied.any():
-        loose = np.r_[tied, False] | np.r_[False, tied]
-        rows = ids[places[loose]]
-        places[loose] = places[loose][np.lexsort((rows[:, 1], rows[:, 0]))]
-    return places
+    return places, words[1:] == words[:-1]
 
 
 def ranks(among: Halves, ids: Halves) -> npt.NDArray[np.int64]:

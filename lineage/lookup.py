@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lineage.ids import Halves, find, halves, id_array, sort_unique
+from lineage.ids import Halves, halves, id_array, sort_unique
 from lineage.schema import TABLES
 from lineage.sql import identifier
 from lineage.verifier import BY
@@ -155,7 +155,7 @@ class _File:
 
     def _matching(self, groups: npt.NDArray[np.int64], ids: Halves, columns: Sequence[str]) -> pa.Table | None:
         keys = self._read(groups, [self.key])
-        places = find(halves(keys[self.key]), ids)[0]
+        places = _places(keys[self.key], ids)
         if not len(places):
             return None
         ends = np.cumsum(self.rows_before[groups + 1] - self.rows_before[groups])
@@ -190,6 +190,22 @@ class _File:
         rows = self.parquet.read_row_groups(groups, columns=["set_digest", "sample_id"], use_threads=False)
         ids = halves(rows["sample_id"])
         return ids[_equal(rows["set_digest"], digest) & (ids[:, 0] >= low) & (ids[:, 0] <= high)]
+
+
+def _places(column: pa.ChunkedArray, ids: Halves) -> npt.NDArray[np.int64]:
+    """Places in a sorted column at which one of `ids` stands. Compares bytes where they lie, nothing is converted."""
+    wanted = ids.astype(">u8").view("S16").ravel()
+    found, before = [], 0
+    for chunk in column.chunks:
+        storage = chunk.storage
+        data = np.frombuffer(storage.buffers()[1], dtype="S16")[storage.offset : storage.offset + len(storage)]
+        some = wanted[np.searchsorted(wanted, data[0]) : np.searchsorted(wanted, data[-1], side="right")]
+        first = np.searchsorted(data, some, side="left")
+        count = np.searchsorted(data, some, side="right") - first
+        ends = np.cumsum(count)
+        found.append(np.arange(ends[-1] if len(ends) else 0) + np.repeat(first - ends + count + before, count))
+        before += len(storage)
+    return np.concatenate(found)
 
 
 def _equal(column: pa.ChunkedArray, value: str) -> npt.NDArray[np.bool_]:

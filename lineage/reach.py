@@ -45,13 +45,13 @@ NOBODY_ELSES = """
 
 
 @dataclass(frozen=True)
-class Subject:
-    """Who or what is asked about: `scope` is 'speaker', 'sample', 'source' or 'retention'.
+class Scope:
+    """Who or what is asked about: `kind` is 'speaker', 'sample', 'source' or 'retention'.
 
     A speaker goes by key, a source by name; `samples` are the sample itself, or none.
     """
 
-    scope: str
+    kind: str
     speaker: uuid.UUID | None = None
     source: str | None = None
     sample: uuid.UUID | None = None
@@ -60,12 +60,12 @@ class Subject:
     def config(self) -> dict[str, Any]:
         """As JSON, without anything personal."""
         given = {"speaker_key": self.speaker, "source": self.source, "sample_id": self.sample}
-        return {"scope": self.scope, **{k: str(v) for k, v in given.items() if v is not None}}
+        return {"scope": self.kind, **{k: str(v) for k, v in given.items() if v is not None}}
 
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """What a subject's recordings reached. Counts are of rows unless said otherwise.
+    """What a scope's recordings reached. Counts are of rows unless said otherwise.
 
     `samples` are sorted; `derived` of them were made of others. `speakers` are the keys of those who have no other sample
     left. `vault` are rows by vault table, `models` rows of model_id, name, run_id, exposures and samples; `exports` are
@@ -73,7 +73,7 @@ class Reach:
     were ingested where they lie; the store does not own them.
     """
 
-    subject: Subject
+    scope: Scope
     samples: Halves
     derived: int
     speakers: tuple[uuid.UUID, ...]
@@ -99,7 +99,7 @@ class Reach:
         return not len(self.samples) and not any(self.vault.values())
 
 
-def speaker(store: Store, ref: str) -> Subject:
+def speaker(store: Store, ref: str) -> Scope:
     """The speaker meant by a name, a key, or the beginning of a key of at least 8 digits.
 
     Raises:
@@ -114,20 +114,20 @@ def speaker(store: Store, ref: str) -> Subject:
     found: set[uuid.UUID] = set(store.sql(query, [named, low, high])["speaker_key"].to_pylist())
     found |= {key for key in store.vault.speakers() if key == named or low <= key <= high}
     if named in found:
-        return Subject("speaker", speaker=named)
+        return Scope("speaker", speaker=named)
     if not found:
         raise UnknownName("speaker", ref, (), "give the name as it was ingested, or the speaker_key")
     if len(found) > 1:
         raise AmbiguousName("speaker", ref, map(str, sorted(found)))
-    return Subject("speaker", speaker=found.pop())
+    return Scope("speaker", speaker=found.pop())
 
 
-def sample(store: Store, ref: str) -> Subject:
+def sample(store: Store, ref: str) -> Scope:
     """The sample whose id begins with `ref`."""
-    return Subject("sample", sample=resolve_sample(store, ref))
+    return Scope("sample", sample=resolve_sample(store, ref))
 
 
-def source(store: Store, name: str, scope: str = "source") -> Subject:
+def source(store: Store, name: str, kind: str = "source") -> Scope:
     """The source of that name.
 
     Raises:
@@ -136,15 +136,15 @@ def source(store: Store, name: str, scope: str = "source") -> Subject:
     if not store.read("samples", ["source"], "source = ? LIMIT 1", [name]).num_rows:
         known = store.sql("SELECT DISTINCT source FROM samples WHERE source IS NOT NULL")["source"].to_pylist()
         raise UnknownName("source", name, known)
-    return Subject(scope, source=name)
+    return Scope(kind, source=name)
 
 
-def reach(store: Store, subject: Subject) -> Reach:
-    """Everything that the subject's recordings reached and that has not been erased yet."""
+def reach(store: Store, scope: Scope) -> Reach:
+    """Everything that the scope's recordings reached and that has not been erased yet."""
     position = len(store.manifests())
-    touched = samples_of(store, subject)
+    touched = samples_of(store, scope)
     ids = _not_erased(store, touched)
-    speakers = _left_without(store, subject, touched)
+    speakers = _left_without(store, scope, touched)
     wanted = {"wanted": pa.table({"id": id_array(ids)})}
     derived = _count(store, "SELECT count(DISTINCT child_id) AS n FROM edges JOIN wanted ON child_id = id", wanted)
     sets = _sets(store, wanted)
@@ -155,7 +155,7 @@ def reach(store: Store, subject: Subject) -> Reach:
     }
     held = {t: vault_places(store, t, ids, speakers) for t in VAULT}
     return Reach(
-        subject=subject,
+        scope=scope,
         samples=ids,
         derived=derived,
         speakers=speakers,
@@ -176,16 +176,16 @@ def _count(store: Store, query: str, tables: dict[str, pa.Table]) -> int:
     return int(store.sql(query, tables=tables)["n"][0].as_py())
 
 
-def samples_of(store: Store, subject: Subject) -> Halves:
+def samples_of(store: Store, scope: Scope) -> Halves:
     """Ids of all samples concerned, sorted, erased ones included."""
-    if subject.sample is not None:
-        return _spread(store, halves([subject.sample]), MADE_OF_IT)
-    if subject.source is not None:
-        own = store.sql("SELECT DISTINCT sample_id FROM samples WHERE source = ?", [subject.source])
+    if scope.sample is not None:
+        return _spread(store, halves([scope.sample]), MADE_OF_IT)
+    if scope.source is not None:
+        own = store.sql("SELECT DISTINCT sample_id FROM samples WHERE source = ?", [scope.source])
         return _spread(store, halves(own["sample_id"]), MADE_OF_IT)
-    own = store.sql("SELECT DISTINCT sample_id FROM samples WHERE speaker_key = ?", [subject.speaker])
+    own = store.sql("SELECT DISTINCT sample_id FROM samples WHERE speaker_key = ?", [scope.speaker])
     mine = halves(own["sample_id"])
-    key = {"speaker": subject.speaker}
+    key = {"speaker": scope.speaker}
     above = without(_spread(store, mine, CUT_FROM, key), sort_unique(mine))
     shared = _spread(store, above, NOBODY_ELSES, key)
     # the same sound as one that goes may lie under another name, and things may have been made of that
@@ -213,16 +213,21 @@ def _not_erased(store: Store, ids: Halves) -> Halves:
     return _joined(without(ids, erased), back)
 
 
-def _left_without(store: Store, subject: Subject, gone: Halves) -> tuple[uuid.UUID, ...]:
-    """Speakers whose name has to go, being the subject or having no sample that stays."""
+def _left_without(store: Store, scope: Scope, gone: Halves) -> tuple[uuid.UUID, ...]:
+    """Speakers whose name has to go, being meant or having no sample that stays."""
     tables = {"gone": pa.table({"id": id_array(gone)})}
-    query = """
-        SELECT speaker_key FROM samples WHERE speaker_key IS NOT NULL GROUP BY speaker_key
-        HAVING bool_or(sample_id IN (SELECT id FROM gone)) AND bool_and(sample_id IN (SELECT id FROM gone)
-            OR sample_id IN (SELECT sample_id FROM erasures WHERE sample_id IS NOT NULL))"""
-    keys = set(store.sql(query, tables=tables)["speaker_key"].to_pylist()) if len(gone) else set()
-    if subject.speaker is not None:
-        keys.add(subject.speaker)
+    heard = (
+        "SELECT DISTINCT speaker_key FROM samples WHERE speaker_key IS NOT NULL AND sample_id IN (SELECT id FROM gone)"
+    )
+    keys = set(store.sql(heard, tables=tables)["speaker_key"].to_pylist()) if len(gone) else set()
+    paths = _present(store, "recordings")
+    if keys and paths:
+        query = f"""
+            SELECT DISTINCT speaker_key FROM read_parquet(?, union_by_name = true)
+            WHERE speaker_key IN ({heard}) AND sample_id NOT IN (SELECT id FROM gone)"""
+        keys -= set(store.sql(query, [list(paths)], tables=tables)["speaker_key"].to_pylist())
+    if scope.speaker is not None:
+        keys.add(scope.speaker)
     return tuple(sorted(keys))
 
 
@@ -230,8 +235,7 @@ def vault_places(
     store: Store, table: str, ids: Halves, speakers: tuple[uuid.UUID, ...], paths: list[str] | None = None
 ) -> dict[str, int]:
     """Rows of those samples and speakers in each segment of a vault table (or only those at `paths`), by path."""
-    listed = [s.path for s in store.listed(f"vault/{table}")] if paths is None else paths
-    there = {str(store.root / p): p for p in listed if (store.root / p).exists()}
+    there = _present(store, table, paths)
     if not there:
         return {}
     tables = {"wanted": pa.table({"id": id_array(ids)}), "keys": pa.table({"key": id_array(speakers)})}
@@ -240,6 +244,12 @@ def vault_places(
         WHERE {concerned(table)} GROUP BY filename"""
     rows = store.sql(query, [list(there)], tables=tables).to_pylist()
     return {there[r["filename"]]: r["n"] for r in rows}
+
+
+def _present(store: Store, table: str, paths: list[str] | None = None) -> dict[str, str]:
+    """Segments of a vault table by where they lie."""
+    listed = [s.path for s in store.listed(f"vault/{table}")] if paths is None else paths
+    return {str(store.root / p): p for p in listed if (store.root / p).exists()}
 
 
 def concerned(table: str) -> str:

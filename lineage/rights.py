@@ -259,7 +259,7 @@ def expired(store: Store, when: datetime | None = None) -> list[Source]:
 
 
 def _left(store: Store, name: str) -> bool:
-    return not reach.reach(store, reach.Subject("retention", source=name)).empty
+    return not reach.reach(store, reach.Scope("retention", source=name)).empty
 
 
 def _utc(value: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS = 1_000_000
 FLUSH_BYTES = 128 << 20
+PLACE = re.compile(r"(?:tables|vault|artifacts|openlineage)/[A-Za-z0-9_./-]+")
 JSON_COLUMNS = ("config", "result", "environment")
 
 
@@ -123,7 +125,16 @@ class Manifest:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Manifest:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: it names a file that is not one of a store's; what is named as removed will be deleted.
+        """
+        paths = [s["path"] for kind in ("segments", "vault", "files") for s in value[kind]]
+        paths += [*value["removed"], *(f"artifacts/{digest}" for digest in value["artifacts"])]
+        for path in paths:
+            if not PLACE.fullmatch(path) or ".." in path.split("/"):
+                raise ValueError(f"{path!r} is no place in a store")
         return cls(
             RunInfo.from_json(value["run"]),
             tuple(Segment(**s) for s in value["segments"]),

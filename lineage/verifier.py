@@ -221,6 +221,7 @@ class Report:
     runs: int = 0
     findings: list[Finding] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)  # of killed writers; no reader sees them
+    unerased: list[str] = field(default_factory=list)  # what an erasure took away and was killed before it deleted it
 
     @property
     def ok(self) -> bool:
@@ -415,7 +416,7 @@ class Verifier:
             removed.difference_update(f"artifacts/{d[:2]}/{d}" for d in m["artifacts"])  # kept again
             removed.update(m["removed"])
         erased = {path for m in manifests if m["run"]["kind"] == "erase" for path in m["removed"]} & removed
-        self.report.leftovers += sorted(path for path in erased if (self.root / path).exists())
+        self.report.unerased = sorted(path for path in erased if (self.root / path).exists())
         self._named |= removed
         key = self.root / "vault" / "key"
         secret = key.read_bytes() if key.exists() else None

@@ -12,6 +12,7 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
+from lineage.policy import Policy
 from lineage.store import Store
 
 
@@ -26,6 +27,7 @@ def train(
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     threads: Annotated[int | None, typer.Option(help="Instead of the recipe's threads.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model by a recipe, on the record, and evaluate it on the recipe's evaluation sets."""
@@ -38,8 +40,9 @@ def train(
     plan = Recipe.load(recipe)
     if threads is not None:
         plan = plan.variant(threads=threads)
+    rules = Policy.load(policy) if policy is not None else None
     with progress(f"training {plan.name}") as report:
-        trained = fit(opened, plan, seed=seed, progress=report)
+        trained = fit(opened, plan, seed=seed, policy=rules, progress=report)
     siblings = differences(opened, trained.run_id)
     with progress("evaluating") as report:
         evaluations = {ref: measure(opened, trained.model_id, ref, progress=report) for ref in plan.evaluate}

@@ -72,13 +72,15 @@ def verify(
         report = check(store, against, tell)
     if as_json:
         value: dict[str, Any] = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
-        value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers}
+        value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers, "unerased": report.unerased}
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
     else:
         for finding in report.findings:
             say(str(finding))
         if report.leftovers:
             say(f"{len(report.leftovers)} files of runs that were killed; no reader sees them")
+        if report.unerased:
+            say(f"{len(report.unerased)} files that were erased are still there — to finish that: earmark retain")
         verdict = "intact" if report.ok else f"{len(report.findings)} findings"
         say(f"{report.runs} runs, {report.files} files, {report.bytes / 1e6:.1f} MB: {verdict}")
     if not report.ok:

@@ -75,7 +75,7 @@ def erase(
         _told(done)
 
 
-def _subject(store: Store, speaker: str | None, sample: str | None, source: str | None) -> reach.Subject:
+def _subject(store: Store, speaker: str | None, sample: str | None, source: str | None) -> reach.Scope:
     if sum(option is not None for option in (speaker, sample, source)) != 1:
         raise EarmarkError("say what to erase — one of --speaker, --sample and --source")
     if speaker is not None:
@@ -90,7 +90,7 @@ def _name(given: str) -> str:
 
 def _facts(found: reach.Reach) -> dict[str, Any]:
     return {
-        **found.subject.config,
+        **found.scope.config,
         "samples": [str(i) for i in found.ids.to_pylist()],
         "derived": found.derived,
         "speakers": [str(key) for key in found.speakers],
@@ -154,10 +154,12 @@ def retain(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Erase what has expired; without it, only list it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Erase the sources whose period of retention is over; only lists them unless told to."""
+    """Erase the sources whose period of retention is over; only lists them unless told to.
+
+    Erasures that were interrupted are finished in any case.
+    """
     opened = Store.open(store)
-    if yes:
-        finish(opened)
+    finish(opened)
     rows = []
     for expired in rights.expired(opened):
         subject = reach.source(opened, expired.name, "retention")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,7 @@ class Espeak:
     _UTF8, _PHONEMES, _CHARACTERS = 1, 0x100, 1
     _RATE, _PITCH = 1, 3
     _BAR_BETWEEN_PHONEMES = ord("|") << 8
+    _LONGEST_PATH = 140  # it adds file names of its own
 
     def __init__(self, seed: int) -> None:
         try:
@@ -108,8 +110,8 @@ class Espeak:
         except ImportError:
             raise EarmarkError(_MISSING) from None
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path().encode()
-        rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, data, self._DO_NOT_EXIT)
+        data = self._within_reach(Path(espeakng_loader.get_data_path()))
+        rate = self._library.espeak_Initialize(self._SYNCHRONOUS, 0, os.fsencode(data), self._DO_NOT_EXIT)
         if rate != SAMPLE_RATE:
             raise EarmarkError(f"espeak-ng did not start (it answered {rate}): reinstall 'earmark[demo]'")
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
@@ -118,6 +120,15 @@ class Espeak:
         received = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         self._callback = received(self._receive)  # kept: the library holds only a pointer to it
         self._library.espeak_SetSynthCallback(self._callback)
+
+    def _within_reach(self, data: Path) -> Path:
+        """The folder itself, or a link to it where its path would not fit espeak-ng's buffer of 160 bytes."""
+        if len(os.fsencode(data)) <= self._LONGEST_PATH:
+            return data
+        self._links = tempfile.TemporaryDirectory(prefix="earmark-")  # kept: voices are read on demand
+        link = Path(self._links.name, data.name)
+        link.symlink_to(data, target_is_directory=True)
+        return link
 
     def _receive(self, samples: Any, count: int, _events: Any) -> int:
         if samples and count > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 
+import espeakng_loader
 import pytest
 import soundfile
 
@@ -79,3 +80,12 @@ def test_without_espeak_the_mend_is_named(monkeypatch):
         synthesise([])
     with pytest.raises(EarmarkError, match=r"pip install 'earmark\[demo\]'"):
         synthesis.Espeak(1)
+
+
+def test_installed_deep_down_it_still_speaks(tmp_path, monkeypatch):
+    deep = tmp_path.joinpath(*["a-folder-with-a-rather-long-name"] * 5)
+    deep.mkdir(parents=True)
+    (deep / "espeak-ng-data").symlink_to(espeakng_loader.get_data_path())
+    monkeypatch.setattr(espeakng_loader, "get_data_path", lambda: str(deep / "espeak-ng-data"))
+    assert len(str(deep)) > 160
+    assert synthesis.Espeak(1).say(TEXT, Voice("l2-es", "m3", 50, 170)).size > SAMPLE_RATE

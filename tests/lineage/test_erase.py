@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -49,9 +50,18 @@ def corpus(folder: Path, clips: int = 3) -> Path:
 
 
 @pytest.fixture
-def peopled(store: Store, tmp_path: Path) -> Store:
+def peopled(original: Path, tmp_path: Path) -> Store:
     """Ten speakers, mixes across them, an evaluation, features, gradients, a model and its export."""
-    ingest(store, corpus(tmp_path / "corpus"), copy=True)
+    shutil.copytree(original, tmp_path, dirs_exist_ok=True)
+    return Store.open(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with that store, and with its corpus."""
+    folder = tmp_path_factory.mktemp("peopled")
+    store = Store.init(folder / "store")
+    ingest(store, corpus(folder / "corpus"), copy=True)
     transform_set(store, "all", "speed", to="fast", parameters={"factor": 1.1})
     with store.run("transform", job="pairs") as run:
         by_name = ids_by_name(store)
@@ -79,7 +89,7 @@ def peopled(store: Store, tmp_path: Path) -> Store:
         "export", config={"model": "a" * 64, "set": None, "samples": False, "format": "x", "to": "y"}
     ) as run:
         run.outputs.append("e" * 64)
-    return store
+    return folder
 
 
 def ids_by_name(store: Store) -> dict[str, list[uuid.UUID]]:
@@ -168,7 +178,7 @@ def test_what_is_listed_first_is_what_goes(peopled: Store) -> None:
     assert found.vault["speakers"] == 1
     again = reach(peopled, scopes.speaker(peopled, str(peopled.vault.speaker_key(NAME))[:13]))
     assert again.ids.equals(found.ids)
-    done = erase(peopled, found.subject)
+    done = erase(peopled, found.scope)
     assert done.reach.vault == found.vault
 
 
@@ -259,11 +269,11 @@ def test_a_crash_before_the_files_are_deleted_is_made_good(peopled: Store, monke
     again = Store.open(peopled.root)
     report = verify(again.root)
     assert report.ok
-    assert report.leftovers  # and the check says that something is still there
+    assert report.unerased  # and the check says that something is still there
     assert holding(again.root, needles())
     assert finish(again)
     assert holding(again.root, needles()) == set()
-    assert not verify(again.root).leftovers
+    assert not verify(again.root).unerased
 
 
 def test_a_run_that_was_at_work_meanwhile_cannot_bring_anything_back(peopled: Store) -> None:
@@ -284,7 +294,7 @@ def test_a_child_recorded_meanwhile_makes_the_erasure_look_again(
     subject, worker = scopes.speaker(peopled, NAME), Store.open(peopled.root)
     looked = []
 
-    def slowly(store: Store, subject: scopes.Subject) -> scopes.Reach:
+    def slowly(store: Store, subject: scopes.Scope) -> scopes.Reach:
         found = reach(store, subject)
         if not looked:
             transform_set(worker, "all", "speed", to="slow", parameters={"factor": 0.9})
@@ -323,7 +333,7 @@ def test_an_interview_goes_and_the_answers_of_the_other_stay(store: Store, tmp_p
     found = reach(store, scopes.speaker(store, "Ann"))
     assert len(found.samples) == 2
     assert found.outside == (str(tmp_path / "talk.wav"),)
-    erase(store, found.subject)
+    erase(store, found.scope)
     assert len(list(store.vault.waveforms(ben))) == 1
     assert holding(store.root, [b"good evening", b"talk.wav", b"Ann"]) == set()
     assert (tmp_path / "talk.wav").exists()
@@ -367,3 +377,30 @@ def test_nobody_of_that_name(peopled: Store) -> None:
     with pytest.raises(UnknownName):
         scopes.source(peopled, "nowhere")
     assert resolve_sample(peopled, str(ids_by_name(peopled)[NAME][0]))
+
+
+def test_a_speaker_who_came_back_keeps_the_name_while_anything_is_left(peopled: Store, tmp_path: Path) -> None:
+    erase(peopled, scopes.speaker(peopled, NAME))
+    consent(peopled, "given", speaker=NAME)
+    ingest(peopled, tmp_path / "corpus" / "all.jsonl", copy=True)
+    mine = ids_by_name(peopled)[NAME]
+    done = erase(peopled, scopes.sample(peopled, str(mine[0])))
+    assert done.reach.speakers == ()
+    assert set(peopled.vault.transcripts(mine)) == set(mine[1:])
+    erase(peopled, scopes.sample(peopled, str(mine[1])))
+    assert erase(peopled, scopes.sample(peopled, str(mine[2]))).reach.speakers == (peopled.vault.speaker_key(NAME),)
+    assert holding(peopled.root, needles()) == set()
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside", "vault/../../outside", "/etc/hosts", "earmark.json", "log/00000000.json"]
+)
+def test_a_forged_manifest_cannot_make_an_erasure_delete_other_files(store: Store, path: str) -> None:
+    outside = store.root.parent / "outside"
+    outside.write_text("mine")
+    with store.run("erase") as run:
+        run.removed.append(path)
+    with pytest.raises(EarmarkError, match="damaged"):
+        finish(Store.open(store.root))
+    assert outside.exists()
+    assert (store.root / "earmark.json").exists()
