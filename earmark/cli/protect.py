@@ -52,9 +52,9 @@ def erase(
     Exit status 1 if nothing was done because you said no.
     """
     opened = Store.open(store)
-    subject = _subject(opened, speaker, sample, source)
+    scope = _scope(opened, speaker, sample, source)
     finished = finish(opened)
-    found = reach.reach(opened, subject)
+    found = reach.reach(opened, scope)
     if as_json and not yes:
         _print(_facts(found))
         return
@@ -68,14 +68,14 @@ def erase(
         return
     if not yes and not typer.confirm("Erase all of this? It cannot be undone"):
         raise typer.Exit(1)
-    done = erase_now(opened, subject, reason=reason)
+    done = erase_now(opened, scope, reason=reason)
     if as_json:
         _print({**_facts(done.reach), "run": done.run_id, "successors": done.successors, "working": list(done.working)})
     else:
         _told(done)
 
 
-def _subject(store: Store, speaker: str | None, sample: str | None, source: str | None) -> reach.Scope:
+def _scope(store: Store, speaker: str | None, sample: str | None, source: str | None) -> reach.Scope:
     if sum(option is not None for option in (speaker, sample, source)) != 1:
         raise EarmarkError("say what to erase — one of --speaker, --sample and --source")
     if speaker is not None:
@@ -162,9 +162,9 @@ def retain(
     finish(opened)
     rows = []
     for expired in rights.expired(opened):
-        subject = reach.source(opened, expired.name, "retention")
-        done = erase_now(opened, subject, reason=f"retained until {expired.retain_until}") if yes else None
-        found = done.reach if done else reach.reach(opened, subject)
+        scope = reach.source(opened, expired.name, "retention")
+        done = erase_now(opened, scope, reason=f"retained until {expired.retain_until}") if yes else None
+        found = done.reach if done else reach.reach(opened, scope)
         rows.append(
             {
                 "source": expired.name,
