@@ -34,18 +34,24 @@ MACROS = {
         "(model)",
         "Recordings, speakers, licences and transforms behind a model, with how often each was consumed.",
         """
-        WITH trained AS (SELECT run_id FROM models WHERE starts_with(model_id, model)),
+        WITH RECURSIVE
+             trained AS (SELECT run_id FROM models WHERE starts_with(model_id, model)),
              used AS (SELECT sample_id, count(*) AS exposures FROM exposures
-                      WHERE run_id IN (SELECT run_id FROM trained) AND weight > 0 GROUP BY sample_id)
-        SELECT r.root AS recording, any_value(o.speaker_key) AS speaker_key, any_value(o.source) AS source,
-               any_value(o.licence) AS licence, list_sort(list_distinct(flatten(list(t.names)))) AS transforms,
-               sum(r.exposures)::BIGINT AS exposures
-        FROM (SELECT u.sample_id, u.exposures, unnest(s.root_ids) AS root FROM used u
-              JOIN samples s ON s.sample_id = u.sample_id) r
-        LEFT JOIN samples o ON o.sample_id = r.root
-        LEFT JOIN (SELECT child_id, list(DISTINCT name) AS names FROM edges JOIN transforms USING (transform_id)
-                   GROUP BY child_id) t ON t.child_id = r.sample_id
-        GROUP BY r.root ORDER BY recording""",
+                      WHERE run_id IN (SELECT run_id FROM trained) AND weight > 0 GROUP BY sample_id),
+             climb AS (SELECT sample_id, sample_id AS at, []::VARCHAR[] AS names FROM used
+                       UNION ALL
+                       SELECT c.sample_id, e.parent_id, list_append(c.names, t.name)
+                       FROM climb c JOIN edges e ON e.child_id = c.at JOIN transforms t USING (transform_id)),
+             described AS (SELECT sample_id, any_value(speaker_key) AS speaker_key, any_value(source) AS source,
+                           any_value(licence) AS licence, any_value(root_ids) AS root_ids FROM samples GROUP BY sample_id),
+             paths AS (SELECT c.sample_id, c.at AS root, list_distinct(flatten(list(c.names))) AS names
+                       FROM climb c JOIN described d USING (sample_id) WHERE list_contains(d.root_ids, c.at)
+                       GROUP BY c.sample_id, c.at)
+        SELECT p.root AS recording, any_value(o.speaker_key) AS speaker_key, any_value(o.source) AS source,
+               any_value(o.licence) AS licence, list_sort(list_distinct(flatten(list(p.names)))) AS transforms,
+               sum(u.exposures)::BIGINT AS exposures
+        FROM paths p JOIN used u USING (sample_id) LEFT JOIN described o ON o.sample_id = p.root
+        GROUP BY p.root ORDER BY recording""",
     ),
     "models_of_speaker": (
         "(speaker)",
@@ -68,10 +74,14 @@ MACROS = {
 }
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A fresh in-memory connection with the settings that all readers share."""
+def connect(*, exact: bool = True) -> duckdb.DuckDBPyConnection:
+    """A fresh in-memory connection with the settings that all readers share.
+
+    `exact` keeps DuckDB's types on the way to Arrow, so that ids stay uuids; without it sums are plain decimals and ids
+    text, which is what people and other programs can read.
+    """
     connection = duckdb.connect()
-    connection.execute("SET arrow_lossless_conversion = true")  # ids stay uuids on the way to Arrow
+    connection.execute(f"SET arrow_lossless_conversion = {str(exact).lower()}")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET enable_progress_bar = false")
     return connection
@@ -134,15 +144,26 @@ class Views:
                 continue
             root = store.root.resolve()
             files = [f"{root}/{s.path}" for s in store.segments(name)]
-            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(TABLES[name], files, attributes)}")
+            newest = name == "samples" and _repeated(connection, files)
+            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(TABLES[name], files, attributes, newest)}")
             self._made[name] = state
 
 
-def view(table: Table, files: list[str], attributes: dict[str, str]) -> str:
-    """The SELECT behind a table's view."""
+def _repeated(connection: duckdb.DuckDBPyConnection, files: list[str]) -> bool:
+    """Whether some sample was described more than once: anew, or by two writers at the same time."""
+    if len(files) < 2:
+        return False
+    counts = f"SELECT count(*) > count(DISTINCT sample_id) FROM read_parquet([{', '.join(quote(f) for f in files)}])"
+    return bool(connection.execute(counts).fetchall()[0][0])
+
+
+def view(table: Table, files: list[str], attributes: dict[str, str], newest: bool = False) -> str:
+    """The SELECT behind a table's view; with `newest`, of samples described more than once the newest row holds."""
     if files:
         listed = ", ".join(quote(f) for f in files)
         body = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+        if newest:
+            body += " QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
     else:
         body = empty(table)
     if not attributes:

@@ -207,23 +207,25 @@ class Store:
             self._admit(entry)
 
     def _admit(self, entry: Entry, data: bytes | None = None) -> None:
-        path = self.root / "manifests" / f"{entry.run}.json"
+        name = f"manifests/{entry.run}.json"
         try:
-            manifest = Manifest.from_json(json.loads(path.read_bytes() if data is None else data))
+            manifest = Manifest.from_json(json.loads((self.root / name).read_bytes() if data is None else data))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
+            raise EarmarkError(f"{self.root / name} is damaged ({error!r}) — run: earmark verify") from error
         self._manifests[entry.run] = manifest
-        for segment in (*manifest.segments, *manifest.vault):
-            folder = _folder(segment.path)
-            self._live.setdefault(folder, {})[segment.path] = segment
-            self._changes[folder] += 1
+        for top, segments in (("tables", manifest.segments), ("vault", manifest.vault)):
+            for segment in segments:
+                folder = f"{top}/{segment.table}"
+                self._live.setdefault(folder, {})[segment.path] = segment
+                self._changes[folder] += 1
         self._files.update({f.path.rpartition("/")[2]: f for f in manifest.files})
         self.removed.difference_update(f"artifacts/{d[:2]}/{d}" for d in manifest.artifacts)  # kept again
         if manifest.run.kind == "erase" and manifest.run.status == "completed":
             self.erasures.append(manifest)
         for gone in manifest.removed:
-            self._live.get(_folder(gone), {}).pop(gone, None)
-            self._changes[_folder(gone)] += 1
+            folder = "/".join(gone.split("/", 2)[:2])
+            self._live.get(folder, {}).pop(gone, None)
+            self._changes[folder] += 1
         self.removed.update(manifest.removed)
         for name, kind in manifest.attributes.items():
             self._attributes[name] = kind if self._attributes.get(name, kind) == kind else "text"
@@ -296,7 +298,7 @@ class Store:
 
         Give `speaker_key` (the vault's) to those who may ask for speakers by name.
         """
-        connection = sql.connect()
+        connection = sql.connect(exact=False)
         if speaker_key is not None:
             connection.create_function("speaker_key", speaker_key, [VARCHAR], DUCKDB_UUID)
         self.steadily(lambda: sql.Views().update(connection, self, TABLES))
@@ -363,8 +365,3 @@ class Store:
     def put(self, content: Path | bytes) -> str:
         """Keep a file, a folder or bytes under its digest; keeping it twice is keeping it once."""
         return artifacts.keep(self.root, content)
-
-
-def _folder(path: str) -> str:
-    """Folder and table of a segment: 'tables/edges' of 'tables/edges/<run>/<uuid>.parquet'."""
-    return "/".join(path.split("/", 2)[:2])

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -42,6 +43,8 @@ def plain(value: Any) -> Any:
     """A value of the record as JSON."""
     if isinstance(value, (uuid.UUID, datetime)):
         return str(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):

@@ -72,7 +72,11 @@ def verify(
         report = check(store, against, tell)
     if as_json:
         value: dict[str, Any] = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
-        value |= {"findings": [f.__dict__ for f in report.findings], "leftovers": report.leftovers, "unerased": report.unerased}
+        value |= {
+            "findings": [f.__dict__ for f in report.findings],
+            "leftovers": report.leftovers,
+            "unerased": report.unerased,
+        }
         sys.stdout.write(json.dumps(value, indent=1) + "\n")
     else:
         for finding in report.findings:

@@ -201,3 +201,19 @@ except EarmarkError as error:
     with store.run("test") as run:
         run.append("samples", rows(ids(5)))
     assert verify(store.root).ok
+
+
+def test_a_sample_described_anew_is_shown_once_as_it_is_now(store: Store) -> None:
+    one, two = ids(2)
+    for accent in ("scot", "irish"):
+        with store.run("test") as run:
+            run.append("samples", rows([one, two], attributes={"accent": accent}))
+    assert store.read("samples", ["sample_id", "accent"], "true ORDER BY sample_id").to_pylist() == [
+        {"sample_id": i, "accent": "irish"} for i in sorted((one, two))
+    ]
+
+
+def test_people_get_sums_as_numbers(store: Store) -> None:
+    with store.run("test") as run:
+        run.append("samples", rows(ids(3)))
+    assert store.connect().sql("SELECT sum(words) AS n FROM samples").to_arrow_table()["n"].to_pylist() == [9]

@@ -172,9 +172,9 @@ def test_what_was_erased_is_left_out_and_its_exports_are_known(store: Store, tmp
     (tmp_path / "c" / "m.csv").write_text("\n".join(lines))
     before = ingest(store, tmp_path / "c", name="c").set
     first = export(store, "c", "nemo", tmp_path / "first")
-    found = reach(store, speaker(store, "Ada"))
-    assert [e["digest"] for e in found.exports] == [first.digest]
-    erase(store, found.subject)
+    ada = speaker(store, "Ada")
+    assert [e["digest"] for e in reach(store, ada).exports] == [first.digest]
+    erase(store, ada)
     again = export(store, before.digest, "nemo", tmp_path / "again")
     assert (again.samples, again.erased) == (2, 1)
     assert "erased before this export, and are not here: 1." in (tmp_path / "again" / "README.txt").read_text()
