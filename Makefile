@@ -5,6 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8501
 SERVE  ?= 1
+JOBS   ?= 2
 STORE  ?= .demo/store
 # Pip's words for installing torch. On Linux the default is a build with CUDA, several gigabytes; to take the CPU build,
 # add the index that pytorch.org names for it:  make demo TORCH="torch==2.13.0 --index-url <CPU index>"
@@ -21,7 +22,7 @@ demo: $(VENV)/.demo  ## the main job on the embedded corpus, then the dashboard 
 	@$(BIN)/earmark demo --store $(STORE) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve,)
 
 test: $(VENV)/.dev  ## the tests
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 check: $(VENV)/.dev  ## ruff, mypy --strict and the import directions
 	@$(BIN)/ruff check .

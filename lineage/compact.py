@@ -167,7 +167,7 @@ def _run_of(segment: Segment) -> str:
 def _overlap(store: Store, table: str, fresh: list[Segment], batch: list[Segment]) -> bool:
     """Whether a row may repeat one of an older batch: then they have to be merged for one of them to go."""
     order = next(iter(merge.orders(table).values()))
-    if not order.once:
+    if not (order.once or order.newest):
         return False
     key = order.columns[0]
     paths = [[str(store.root / s.path) for s in part] for part in (fresh, batch)]
@@ -204,11 +204,12 @@ def _merge(run: Run, connection: duckdb.DuckDBPyConnection, name: str, segments:
     return merged
 
 
-def _index_voices(run: Run, connection: duckdb.DuckDBPyConnection, segments: list[Segment]) -> None:
+def _index_voices(run: Run, connection: duckdb.DuckDBPyConnection, merged: list[Segment]) -> None:
     """Which samples a speaker's voice is in: those that bear the speaker's key, and mixes, which bear none, by their roots."""
+    made = [s for s in run.segments if s.table == "samples"]
     here, everywhere = (
         f"read_parquet([{', '.join(quote(str(run.store.root / s.path)) for s in part)}], union_by_name = true)"
-        for part in (segments, run.store.segments("samples"))
+        for part in (made, [*made, *(s for s in run.store.segments("samples") if s not in merged)])
     )
     rows = merge.Rolling(run, VOICES, VOICES.name, merge.Order(("speaker_key", "sample_id"), row_group=merge.ROW_GROUP))
     query = f"""

@@ -181,7 +181,9 @@ def _resolve(
     samples = len(offsets) - 1
     counts = np.diff(offsets)
     single = counts == 1
-    stands = np.arange(samples + recordings, dtype=np.int32)  # what each sample and recording goes back to, as far as known
+    stands = np.arange(
+        samples + recordings, dtype=np.int32
+    )  # what each sample and recording goes back to, as far as known
     stands[:samples][single] = above[offsets[:-1][single]]
     for _ in range(HOPS.bit_length()):
         further = stands[stands]
@@ -258,11 +260,17 @@ def _voices(store: Store, speaker: uuid.UUID) -> Halves:
     named = store.lookup.index("samples", "speaker_key", key, "sample_id", BY_SPEAKER)
     fresh = [str(store.root / s.path) for s in store.segments("samples") if not s.order]
     if fresh:
-        query = "SELECT sample_id FROM read_parquet(?, union_by_name = true) WHERE "
-        found = store.sql(f"{query} speaker_key = ?", [fresh, speaker])
+        newest = (
+            "SELECT sample_id, speaker_key, root_ids FROM read_parquet(?, union_by_name = true) "
+            "QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
+        )
+        described = halves(store.sql(f"SELECT sample_id FROM ({newest})", [fresh])["sample_id"])
+        named = without(sort_unique(named), sort_unique(described))
+        found = store.sql(f"SELECT sample_id FROM ({newest}) WHERE speaker_key = ?", [fresh, speaker])
         named = np.concatenate([named, halves(found["sample_id"])])
         mixed = store.sql(
-            f"{query} speaker_key IS NULL AND list_has_any(root_ids, (SELECT list(id) FROM named))",
+            f"SELECT sample_id FROM ({newest}) WHERE speaker_key IS NULL "
+            "AND list_has_any(root_ids, (SELECT list(id) FROM named))",
             [fresh],
             tables={"named": pa.table({"id": id_array(named)})},
         )

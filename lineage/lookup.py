@@ -68,7 +68,9 @@ class Lookup:
         """Name and parameters of transforms; the id being their digest, what is known once need not be asked again."""
         unknown = [i for i in ids if i not in self._transforms]
         if unknown:
-            query = "SELECT DISTINCT transform_id, name, parameters FROM transforms SEMI JOIN wanted ON transform_id = id"
+            query = (
+                "SELECT DISTINCT transform_id, name, parameters FROM transforms SEMI JOIN wanted ON transform_id = id"
+            )
             for row in self._store.sql(query, tables={"wanted": pa.table({"id": unknown})}).to_pylist():
                 self._transforms[row["transform_id"]] = (row["name"], row["parameters"])
         return self._transforms

@@ -4,9 +4,9 @@ DuckDB sorts, on disk where memory does not suffice, and streams the rows back; 
 merged segment lies a file of origins: for every row of it the segment and the row where it was first recorded. With it
 `verify --deep` puts every segment ever recorded together again and checks it against the digest that it was logged with.
 
-Of rows that agree in everything but the run that wrote them (two writers recorded the same sample at once), the first
-recorded stays in the table and the others go to a table of their own, e.g. `samples_again`, which no view shows. So a
-compaction takes away no row and adds none.
+Of rows that agree in everything but the run that wrote them (two writers recorded the same edge at once) the first stays in
+the table, and of several descriptions of one sample the newest; the others go to a table of their own, e.g.
+`samples_again`, which no view shows. So a compaction takes away no row and adds none.
 """
 
 from __future__ import annotations
@@ -47,10 +47,12 @@ ORIGIN = Table(
 
 @dataclass(frozen=True)
 class Order:
-    """How a table is sorted: by `columns`, its rows identical in them and all else being one if `once`."""
+    """How a table is sorted: by `columns`. Of rows that agree in these one stays: with `once` the first, if they agree in
+    all else too, with `newest` the one of the newest run, whatever the others say."""
 
     columns: tuple[str, ...]
     once: bool = False
+    newest: bool = False
     row_group: int | None = None
 
 
@@ -60,7 +62,7 @@ ORDERS: dict[str, dict[str, Order]] = {
         "edges": Order(("child_id", "parent_id", "position"), once=True, row_group=ROW_GROUP),
         "edges_by_parent": Order(("parent_id", "child_id", "position"), once=True, row_group=ROW_GROUP),
     },
-    "samples": {"samples": Order(("sample_id",), once=True, row_group=ROW_GROUP)},
+    "samples": {"samples": Order(("sample_id",), newest=True, row_group=ROW_GROUP)},
     "members": {"members": Order(("set_digest", "sample_id"), once=True, row_group=ROW_GROUP)},
     "exposures": {"exposures": Order(("sample_id",), row_group=4 * ROW_GROUP)},  # asked for by the thousand
     "transforms": {"transforms": Order(("transform_id",), once=True)},
@@ -108,15 +110,17 @@ def rows_of(connection: duckdb.DuckDBPyConnection, root: Path, table: Table, seg
                 f"FROM read_parquet({quote(rows)}) d POSITIONAL JOIN read_parquet({quote(origins)}) o"
             )
     body = " UNION ALL BY NAME ".join(f"({p})" for p in parts)
+    few = [c.name for c in table.columns if c.dictionary and c.type == pa.string()]
+    if few:
+        listed = ", ".join(f"list(DISTINCT {identifier(c)}) AS {identifier(c)}" for c in few)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE occurring AS SELECT {listed} FROM ({body})")
     replaced = []
-    for column in table.columns:
-        if column.dictionary and column.type == pa.string():
-            of = identifier(column.name)
-            kind = identifier(f"{table.name}.{column.name}")
-            connection.execute(
-                f"CREATE OR REPLACE TYPE {kind} AS ENUM (SELECT DISTINCT {of} FROM ({body}) WHERE {of} IS NOT NULL ORDER BY 1)"
-            )
-            replaced.append(f"{of}::{kind} AS {of}")
+    for name in few:
+        kind, values = identifier(f"{table.name}.{name}"), f"SELECT unnest({identifier(name)}) AS value FROM occurring"
+        connection.execute(
+            f"CREATE OR REPLACE TYPE {kind} AS ENUM (SELECT value FROM ({values}) WHERE value IS NOT NULL ORDER BY value)"
+        )
+        replaced.append(f"{identifier(name)}::{kind} AS {identifier(name)}")
     return f"SELECT * REPLACE ({', '.join(replaced)}) FROM ({body})" if replaced else f"SELECT * FROM ({body})"
 
 
@@ -128,15 +132,16 @@ def merge(
 
     Repeats are written with the first copy of a table only (`keep_repeats`).
     """
-    columns = [*order.columns, *(c for c in ("run_id", SEGMENT, ROW) if order.once and c not in order.columns)]
+    single = order.once or order.newest
+    columns = [*order.columns, *(c for c in NATURAL.columns if single and c not in order.columns)]
     query = rows_of(connection, run.store.root, table, segments)
     query += f" ORDER BY {', '.join(map(identifier, columns))}"
     reader = connection.sql(query).to_arrow_reader(BATCH)
     rows = Rolling(run, table, name, order)
     repeats = Rolling(run, table, table.name + AGAIN, order)
     again = 0
-    for batch in _groups(reader, order) if order.once else map(_table, reader):
-        repeated = _repeated(batch, order, table) if order.once else np.zeros(batch.num_rows, dtype=bool)
+    for batch in _groups(reader, order) if single else map(_table, reader):
+        repeated = _repeated(batch, order, table) if single else np.zeros(batch.num_rows, dtype=bool)
         if repeated.any():
             again += int(repeated.sum())
             if keep_repeats:
@@ -184,8 +189,10 @@ def _as_before(rows: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.bool_]:
 
 
 def _repeated(rows: pa.Table, order: Order, table: Table) -> npt.NDArray[np.bool_]:
-    """For each row whether an earlier one agrees with it in everything but the run."""
+    """For each row whether another one stands for it: an earlier that agrees with it in everything but the run, or a newer."""
     repeated = _as_before(rows, order.columns)
+    if order.newest:
+        return np.append(repeated[1:], False)
     places = np.flatnonzero(repeated)
     if not len(places):
         return repeated

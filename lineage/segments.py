@@ -108,7 +108,9 @@ class SegmentWriter:
         self._writer = pq.ParquetWriter(
             self._stream,
             table.arrow,
-            compression={leaf: "zstd" for c in table.columns if c.type != pa.uuid() for leaf in _leaves(c.name, c.type)},
+            compression={
+                leaf: "zstd" for c in table.columns if c.type != pa.uuid() for leaf in _leaves(c.name, c.type)
+            },
             use_dictionary=[c.name for c in table.columns if c.dictionary],
             bloom_filter_options=blooms or None,
             sorting_columns=pq.SortingColumn.from_ordering(table.arrow, [(c, "ascending") for c in order]) or None,

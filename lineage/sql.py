@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from lineage.ids import halves, sort_unique
 from lineage.schema import TABLES, Table
 
 if TYPE_CHECKING:
@@ -144,17 +145,22 @@ class Views:
                 continue
             root = store.root.resolve()
             files = [f"{root}/{s.path}" for s in store.segments(name)]
-            newest = name == "samples" and _repeated(connection, files)
+            newest = name == "samples" and _described_anew(store)
             connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(TABLES[name], files, attributes, newest)}")
             self._made[name] = state
 
 
-def _repeated(connection: duckdb.DuckDBPyConnection, files: list[str]) -> bool:
-    """Whether some sample was described more than once: anew, or by two writers at the same time."""
-    if len(files) < 2:
+def _described_anew(store: Store) -> bool:
+    """Whether some sample was described more than once, anew or by two writers at the same time, since the last compaction."""
+    segments = store.segments("samples")
+    fresh = [str(store.root / s.path) for s in segments if not s.order]
+    if not fresh or len(segments) < 2:
         return False
-    counts = f"SELECT count(*) > count(DISTINCT sample_id) FROM read_parquet([{', '.join(quote(f) for f in files)}])"
-    return bool(connection.execute(counts).fetchall()[0][0])
+    ids = halves(store.sql("SELECT sample_id FROM read_parquet(?)", [fresh])["sample_id"])
+    distinct = sort_unique(ids)
+    if len(distinct) < len(ids):
+        return True
+    return len(store.lookup.index("samples", "sample_id", distinct, "sample_id", "samples")) > 0
 
 
 def view(table: Table, files: list[str], attributes: dict[str, str], newest: bool = False) -> str:

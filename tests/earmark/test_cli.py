@@ -128,9 +128,7 @@ def test_another_seed_or_thread_count_is_said(here: Path, capsys: pytest.Capture
     assert "seed" in printed
 
 
-def test_bad_rows_are_told_one_line_each_and_the_rest_is_kept(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_rows_are_told_one_line_each_and_the_rest_is_kept(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manifest = recordings(here)
     (here / "empty.wav").touch()
     (here / "thesis.wav").write_text("not a sound")
