@@ -30,6 +30,16 @@ DUCKDB_TYPES = {
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
 }
 
+
+def _models(samples: str) -> str:
+    """Body of a macro that lists the models which consumed any of these samples."""
+    return f"""
+        SELECT m.model_id, m.name, m.run_id, count(*) AS exposures, count(DISTINCT e.sample_id) AS samples
+        FROM exposures e JOIN models m ON m.run_id = e.run_id
+        WHERE e.weight > 0 AND e.sample_id IN ({samples})
+        GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id"""
+
+
 MACROS = {
     "behind_model": (
         "(model)",
@@ -54,14 +64,76 @@ MACROS = {
         FROM paths p JOIN used u USING (sample_id) LEFT JOIN described o ON o.sample_id = p.root
         GROUP BY p.root ORDER BY recording""",
     ),
+    "made_of": (
+        "(sample)",
+        "The samples that one was made of directly: how, in what role, where they lie in it.",
+        """
+        SELECT e.parent_id, t.name AS transform, e.role, e.position, e.parent_start_s, e.child_start_s, e.duration_s, e.gain_db
+        FROM edges e LEFT JOIN (SELECT transform_id, any_value(name) AS name FROM transforms GROUP BY transform_id) t
+        USING (transform_id) WHERE e.child_id = sample::UUID ORDER BY e.position, e.parent_id""",
+    ),
+    "made_into": (
+        "(sample)",
+        "The samples that were made of one directly, and how.",
+        """
+        SELECT e.child_id, t.name AS transform, e.role, e.position, e.parent_start_s, e.child_start_s, e.duration_s, e.gain_db
+        FROM edges e LEFT JOIN (SELECT transform_id, any_value(name) AS name FROM transforms GROUP BY transform_id) t
+        USING (transform_id) WHERE e.parent_id = sample::UUID ORDER BY e.child_id, e.position""",
+    ),
+    "recordings_of": (
+        "(sample)",
+        "The recordings that a sample goes back to.",
+        """
+        SELECT r.root AS recording, o.speaker_key, o.source, o.licence, o.duration_s
+        FROM (SELECT unnest(root_ids) AS root FROM samples WHERE sample_id = sample::UUID) r
+        LEFT JOIN samples o ON o.sample_id = r.root ORDER BY recording""",
+    ),
+    "sets_of_sample": (
+        "(sample)",
+        "Every set that a sample is in.",
+        """
+        SELECT s.set_digest, s.name, s.kind, s.size, s.run_id FROM sample_sets s
+        WHERE s.set_digest IN (SELECT set_digest FROM members WHERE sample_id = sample::UUID) ORDER BY s.run_id, s.name""",
+    ),
+    "models_of_sample": (
+        "(sample)",
+        "Every model that consumed a sample.",
+        _models("SELECT sample::UUID"),
+    ),
     "models_of_speaker": (
         "(speaker)",
-        "Every model that consumed a speaker's samples; speaker is a speaker_key.",
+        "Every model that consumed a speaker's samples, or mixes with others; speaker is a speaker_key.",
+        _models(
+            """
+            SELECT sample_id FROM samples WHERE speaker_key = speaker::UUID
+            UNION ALL SELECT sample_id FROM (SELECT sample_id, unnest(root_ids) AS root FROM samples WHERE speaker_key IS NULL)
+            WHERE root IN (SELECT sample_id FROM samples WHERE speaker_key = speaker::UUID)"""
+        ),
+    ),
+    "models_of_source": (
+        "(given)",
+        "Every model that consumed samples of a source.",
+        _models("SELECT sample_id FROM samples WHERE source = given"),
+    ),
+    "models_of_licence": (
+        "(given)",
+        "Every model that consumed samples under a licence, be it one of several terms.",
+        _models("SELECT sample_id FROM samples WHERE list_contains(split(licence, ' AND '), given)"),
+    ),
+    "affected_by": (
+        "(recording)",
+        "What would be affected if a recording were withdrawn: what was made of it, and the sets and models that hold any of it.",
         """
-        SELECT m.model_id, m.name, m.run_id, count(*) AS exposures, count(DISTINCT e.sample_id) AS samples
-        FROM exposures e JOIN samples s ON s.sample_id = e.sample_id JOIN models m ON m.run_id = e.run_id
-        WHERE s.speaker_key = speaker::UUID AND e.weight > 0
-        GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id""",
+        WITH held AS (SELECT sample_id FROM samples
+                      WHERE sample_id = recording::UUID OR list_contains(root_ids, recording::UUID))
+        SELECT 'sample' AS what, sample_id::VARCHAR AS id, NULL AS name, 1 AS samples FROM held
+        UNION ALL
+        SELECT 'set', s.set_digest, s.name, n FROM sample_sets s JOIN (SELECT set_digest, count(DISTINCT sample_id) AS n
+            FROM members SEMI JOIN held USING (sample_id) GROUP BY set_digest) USING (set_digest)
+        UNION ALL
+        SELECT 'model', m.model_id, m.name, n FROM models m JOIN (SELECT run_id, count(DISTINCT sample_id) AS n
+            FROM exposures SEMI JOIN held USING (sample_id) WHERE weight > 0 GROUP BY run_id) USING (run_id)
+        ORDER BY ALL""",
     ),
     "set_diff": (
         "(a, b)",
@@ -156,7 +228,10 @@ def _described_anew(store: Store) -> bool:
     fresh = [str(store.root / s.path) for s in segments if not s.order]
     if not fresh or len(segments) < 2:
         return False
-    ids = halves(store.sql("SELECT sample_id FROM read_parquet(?)", [fresh])["sample_id"])
+    try:
+        ids = halves(store.sql("SELECT sample_id FROM read_parquet(?)", [fresh])["sample_id"])
+    except duckdb.Error:
+        return True  # a damaged file is told of by the query that needs it, not by those that do not
     distinct = sort_unique(ids)
     if len(distinct) < len(ids):
         return True

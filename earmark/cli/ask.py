@@ -1,4 +1,4 @@
-"""Verbs that ask the record: sql, trace, sets, runs, models, diff, schema, shell."""
+"""Verbs that ask the record: sql, trace, impact, sets, runs, models, diff, schema, shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
 from earmark.cli.output import console, print_rows, say, short
-from lineage import graph, reference, schema, sets, sql
+from lineage import graph, reach, reference, schema, sets, sql
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.store import Store
@@ -24,7 +24,7 @@ HOPS_SHOWN = 40
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
     app.command("sql")(sql_)
-    for verb in (trace, sets_, runs, models, diff, schema_, shell):
+    for verb in (trace, impact, sets_, runs, models, diff, schema_, shell):
         app.command(verb.__name__.rstrip("_"))(verb)
 
 
@@ -147,7 +147,7 @@ def trace(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow a sample up to its recordings and down to the models, or a model back to all it was made of."""
+    """Follow a sample up to its recordings and down to the models, a model back to all it was made of, a set either way."""
     opened = Store.open(store)
     prefix = hex_prefix(ref)
     known = opened.sql("SELECT DISTINCT model_id FROM models")["model_id"].to_pylist()
@@ -155,10 +155,84 @@ def trace(
     if len(fitting) == 1:
         _trace_model(opened, fitting[0], as_json)
         return
-    if any(r.id == ref for r in opened.runs()):
-        print_rows([opened.resolve_run(ref).to_json()], as_json=True)
+    runs = [r for r in opened.runs() if prefix and len(prefix) > 8 and r.id.replace("-", "").startswith(prefix)]
+    if len(runs) == 1:
+        print_rows([runs[0].to_json()], as_json=True)
+        return
+    if any(
+        s.name == ref or (prefix and len(prefix) >= 4 and s.digest.startswith(prefix)) for s in sets.sample_sets(opened)
+    ):
+        _trace_set(opened, sets.resolve_set(opened, ref), as_json)
         return
     _trace_sample(opened, graph.resolve_sample(opened, ref), as_json)
+
+
+def _trace_set(store: Store, found: sets.SampleSet, as_json: bool) -> None:
+    known = {s.digest: s for s in sets.sample_sets(store)}
+    above = [d for d in dict.fromkeys([found.population, *found.parents]) if d]
+    below = [s for s in known.values() if found.digest in (s.population, *s.parents)]
+    users = [r for r in store.runs() if found.digest in r.inputs]
+    if as_json:
+        below_ids = [s.digest for s in below]
+        print_rows(
+            [{**found.__dict__, "made_of": above, "made_into": below_ids, "used_by": [r.id for r in users]}],
+            as_json=True,
+        )
+        return
+    say(f"[bold]{found.kind} {found.name}[/] {found.digest}\n  {found.size} samples, made by run {found.run_id}")
+    if found.predicate:
+        say(f"  cut by: {found.predicate}")
+    for digest in above:
+        say(f"  made of {known[digest].name if digest in known else 'a set not on record'} {short(digest)}")
+    for s in below[:HOPS_SHOWN]:
+        say(f"  made into {s.kind} {s.name} {short(s.digest)} of {s.size} samples")
+    for r in users[:HOPS_SHOWN]:
+        say(f"  used by {r.kind} {r.job or ''} run {r.id} ({r.status})")
+
+
+def impact(
+    speaker: Annotated[str | None, typer.Option(help="A speaker: name, or the beginning of a speaker_key.")] = None,
+    sample: Annotated[str | None, typer.Option(help="A sample id, or the beginning of one.")] = None,
+    source: Annotated[str | None, typer.Option(help="A source: everything that came from it.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="A licence: everything under it, be it one of several terms.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """What would be affected if a speaker, a sample, a source or a licence were withdrawn; changes nothing."""
+    opened = Store.open(store)
+    if sum(option is not None for option in (speaker, sample, source, licence)) != 1:
+        raise EarmarkError("say what would be withdrawn — one of --speaker, --sample, --source and --licence")
+    if licence is not None:
+        ids, title = graph.samples_of(opened, licence=licence), f"licence {licence}"
+        if not len(ids):
+            known = opened.sql("SELECT DISTINCT unnest(split(licence, ' AND ')) AS licence FROM samples")["licence"]
+            raise UnknownName("licence", licence, known.to_pylist())
+        exports: list[dict[str, Any]] = []
+    else:
+        scope = (
+            reach.speaker(opened, speaker) if speaker is not None
+            else reach.sample(opened, sample) if sample is not None
+            else reach.source(opened, source or "")
+        )  # fmt: skip
+        dossier = reach.reach(opened, scope)
+        ids, title, exports = dossier.samples, " ".join(scope.config.values()), list(dossier.exports)
+    found = graph.affected_by(opened, ids)
+    if as_json:
+        print_rows([{**found.to_json(), "exports": exports}], as_json=True)
+        return
+    say(f"[bold]{title}[/]: {len(found.samples)} samples")
+    for s in found.sets.to_pylist():
+        say(f"  {s['kind']} {s['name']} {short(s['set_digest'])}: {s['samples']} of {s['size']} samples")
+    for m in found.models.to_pylist():
+        seen = f"{m['exposures']} exposures of {m['samples']} samples"
+        say(f"  model {m['name']} {short(m['model_id'])}: {seen}, run {m['run_id']}")
+    for p in found.predictions.to_pylist():
+        say(f"  predictions of model {short(p['model_id'])} on set {short(p['set_digest'])}: {p['samples']}")
+    for e in exports:
+        say(f"  export {e['format']} in '{e['to']}' {short(e['digest'])} of {e['at'][:10]}")
+    say("nothing was changed; to erase what is personal: earmark erase")
 
 
 def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:

@@ -82,7 +82,8 @@ def test_walk_through_the_three_pages(page: Page, known: Known) -> None:
         """async (audio) => {
             audio.muted = true;
             await audio.play();
-            await new Promise((resolve) => setTimeout(resolve, 200));
+            for (let waited = 0; audio.currentTime === 0 && waited < 10000; waited += 50)
+                await new Promise((resolve) => setTimeout(resolve, 50));
             return [audio.currentTime, audio.duration];
         }"""
     )

@@ -70,12 +70,18 @@ def test_without_a_store_nothing_is_started(tmp_path: Path) -> None:
         pass
 
 
+def _hear_interrupts() -> None:
+    """A shell's background jobs are born deaf to Ctrl-C, and so are their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_it_cleanly(known: Known) -> None:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(known.store.root), str(port)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )  # fmt: skip
     assert process.stdout is not None
     line = process.stdout.readline()

@@ -118,6 +118,7 @@ def test_another_seed_or_thread_count_is_said(here: Path, capsys: pytest.Capture
     earmark("init")
     earmark("ingest", "manifest.jsonl", "--name", "train")
     path = recipe(here, evaluate=[], epochs=1)
+    said(capsys)
     earmark("train", str(path), "--json")
     first = json.loads(said(capsys))
     earmark("train", str(path), "--seed", "1", "--json")

@@ -130,7 +130,10 @@ def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> N
         f"list(Processes(2).run([Job('{HERE}:dawdle', {{'mark': {str(mark)!r}}})]))\n"
     )
     root = Path(__file__).parents[2]
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=root, stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=root, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs are deaf to it
+    )  # fmt: skip
     pid = int(_wait_for(mark))
     parent.send_signal(how)
     parent.wait(10)
