@@ -40,6 +40,7 @@ def _models(samples: str) -> str:
         GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id"""
 
 
+# A parameter stands in a sub-select of its own wherever `samples` is in view, whose attribute columns may bear its name.
 MACROS = {
     "behind_model": (
         "(model)",
@@ -85,7 +86,7 @@ MACROS = {
         "The recordings that a sample goes back to.",
         """
         SELECT r.root AS recording, o.speaker_key, o.source, o.licence, o.duration_s
-        FROM (SELECT unnest(root_ids) AS root FROM samples WHERE sample_id = sample::UUID) r
+        FROM (SELECT unnest(root_ids) AS root FROM samples WHERE sample_id = (SELECT sample::UUID)) r
         LEFT JOIN samples o ON o.sample_id = r.root ORDER BY recording""",
     ),
     "sets_of_sample": (
@@ -105,27 +106,27 @@ MACROS = {
         "Every model that consumed a speaker's samples, or mixes with others; speaker is a speaker_key.",
         _models(
             """
-            SELECT sample_id FROM samples WHERE speaker_key = speaker::UUID
+            SELECT sample_id FROM samples WHERE speaker_key = (SELECT speaker::UUID)
             UNION ALL SELECT sample_id FROM (SELECT sample_id, unnest(root_ids) AS root FROM samples WHERE speaker_key IS NULL)
-            WHERE root IN (SELECT sample_id FROM samples WHERE speaker_key = speaker::UUID)"""
+            WHERE root IN (SELECT sample_id FROM samples WHERE speaker_key = (SELECT speaker::UUID))"""
         ),
     ),
     "models_of_source": (
         "(given)",
         "Every model that consumed samples of a source.",
-        _models("SELECT sample_id FROM samples WHERE source = given"),
+        _models("SELECT sample_id FROM samples WHERE source = (SELECT given)"),
     ),
     "models_of_licence": (
         "(given)",
         "Every model that consumed samples under a licence, be it one of several terms.",
-        _models("SELECT sample_id FROM samples WHERE list_contains(split(licence, ' AND '), given)"),
+        _models("SELECT sample_id FROM samples WHERE list_contains(split(licence, ' AND '), (SELECT given))"),
     ),
     "affected_by": (
         "(recording)",
-        "What would be affected if a recording were withdrawn: what was made of it, and the sets and models that hold any of it.",
+        "What would be affected if a recording were withdrawn: all that was made of it, and sets and models that hold any.",
         """
         WITH held AS (SELECT sample_id FROM samples
-                      WHERE sample_id = recording::UUID OR list_contains(root_ids, recording::UUID))
+                      WHERE sample_id = (SELECT recording::UUID) OR list_contains(root_ids, (SELECT recording::UUID)))
         SELECT 'sample' AS what, sample_id::VARCHAR AS id, NULL AS name, 1 AS samples FROM held
         UNION ALL
         SELECT 'set', s.set_digest, s.name, n FROM sample_sets s JOIN (SELECT set_digest, count(DISTINCT sample_id) AS n
