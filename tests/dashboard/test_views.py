@@ -78,14 +78,14 @@ def test_overview_checks_every_byte_on_demand(look: Look) -> None:
 
 def test_overview_names_a_changed_file(own: Store, look: Look) -> None:
     store = own
-    victim = store.root / store.segments("samples")[0].path
+    victim = store.root / store.segments("members")[0].path
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
     page = look("overview", store)
     assert "all are there with the size" in plain(page)  # a look does not read
     page.button[0].click().run()
-    assert store.segments("samples")[0].path in plain(page)
+    assert store.segments("members")[0].path in plain(page)
     assert "changed" in plain(page)
 
 
