@@ -32,7 +32,7 @@ BY_SPEAKER = "samples_by_speaker"
 MANY = 1 << 17  # ids from which on a join with all rows is faster than looking them up
 HOPS = 64  # lineages are not as deep as that
 ENDS = ["child_id", "parent_id"]
-CIRCLE = "the edges on record lead in a circle — run: earmark verify --deep"
+CIRCLE = "the edges on record lead in a circle, so some samples go back to no recording — see: earmark trace SAMPLE"
 NOBODY: Halves = np.empty((0, 2), dtype=np.uint64)
 
 

@@ -334,18 +334,18 @@ class Verifier:
 
     def _settled(self, entries: list[bytes]) -> tuple[list[bytes], bytes | None]:
         """The entries and the checkpoint over them, while writers may be adding to both."""
-        path = self.root / "log" / "checkpoint.json"
         for pause in PAUSES:
             time.sleep(pause)
+            data = self._read("log/checkpoint.json")
             try:
-                size = int(json.loads(path.read_bytes())["size"])
-            except (OSError, ValueError, KeyError, TypeError):
+                size = int(json.loads(data or b"")["size"])
+            except (ValueError, KeyError, TypeError):
                 break
             while len(entries) < size and (self.root / f"log/{len(entries):08d}.json").exists():
                 entries.append(self._read(f"log/{len(entries):08d}.json") or b"")
             if size >= len(entries):
                 break
-        return entries, self._read("log/checkpoint.json")
+        return entries, data
 
     def _checkpoints(
         self, entries: list[bytes], data: bytes | None, marker: dict[str, Any], against: Path | None

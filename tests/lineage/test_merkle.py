@@ -67,6 +67,37 @@ def test_a_forged_proof_does_not_hold() -> None:
     assert [f.holds() for f in forged] == [False] * len(forged)
 
 
+@given(IDS.filter(bool), st.integers(0, 2**128 - 1))
+@settings(max_examples=60, deadline=None)
+def test_boughs_prove_with_the_ids_of_one_bough(ids: list[uuid.UUID], other: int) -> None:
+    distinct = sort_unique(halves(ids))
+    boughs = merkle.Boughs.of(distinct)
+    assert boughs.set_digest == merkle.set_digest(distinct)
+    assert merkle.Boughs.from_bytes(boughs.to_bytes()) == boughs
+    for sample in [ids[0], uuid.UUID(int=other)]:
+        low, high = boughs.reach(sample)
+        some = halves([i for i in ids if low <= i <= high])
+        assert boughs.prove(some, sample) == merkle.prove(distinct, sample)
+
+
+def test_boughs_of_a_large_set_are_few_and_those_of_another_prove_nothing() -> None:
+    ids = sort_unique(np.random.default_rng(5).integers(0, 2**63, (300_000, 2)).astype(np.uint64))
+    boughs = merkle.Boughs.of(ids)
+    assert len(boughs.to_bytes()) < 140_000
+    stranger = uuid.UUID(int=77)
+    low, high = (np.uint64(end.int >> 64) for end in boughs.reach(stranger))
+    part = ids[(ids[:, 0] >= low) & (ids[:, 0] <= high)]
+    assert len(part) < 1000
+    assert boughs.prove(part, stranger).holds()
+    assert not boughs.prove(part[1:], stranger).holds()
+    forged = dataclasses.replace(boughs, nodes=(boughs.nodes[0], bytes(32), *boughs.nodes[2:]))
+    assert forged.set_digest != boughs.set_digest
+    assert not dataclasses.replace(forged.prove(part, stranger), set_digest=boughs.set_digest).holds()
+    for nonsense in (b"", boughs.to_bytes()[:-1], b"x" + boughs.to_bytes()):
+        with pytest.raises(ValueError, match="inner hashes"):
+            merkle.Boughs.from_bytes(nonsense)
+
+
 def test_a_proof_is_small_however_large_the_set() -> None:
     ids = np.random.default_rng(2).integers(0, 2**63, (200_000, 2)).astype(np.uint64)
     assert len(json.dumps(merkle.prove(ids, uuid.uuid4()).to_json())) < 2048

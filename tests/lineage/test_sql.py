@@ -1,0 +1,127 @@
+"""The record in SQL: views of what is published, macros, and no way past them."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from lineage import packed, sets, sql
+from lineage.compact import compact
+from lineage.store import Store
+from tests.lineage.conftest import ids, link, rows
+
+NAMES = ("speaker", "sample", "recording", "given", "model", "a", "b", "what", "name", "n")
+
+
+@pytest.fixture
+def recorded(store: Store) -> Store:
+    """A recording, a clip of it, a mix of the clip with another's; a set, a model. Attributes are named like parameters."""
+    recording, clip, other, mix = ids(4)
+    with store.run("ingest") as run:
+        named = dict.fromkeys(NAMES, "x")
+        run.append(
+            "samples", rows([recording], speaker_key=uuid.UUID(int=1), source="one", licence="MIT", attributes=named)
+        )
+        run.append("samples", rows([clip], speaker_key=uuid.UUID(int=1), root_ids=[recording]))
+        run.append("samples", rows([other], speaker_key=uuid.UUID(int=2), source="two", licence="CC0-1.0"))
+        run.append("samples", rows([mix], licence="CC0-1.0 AND MIT", root_ids=[recording, other]))
+        run.append("transforms", [{"transform_id": "t", "name": "cut", "parameters": "{}", "code_version": "1"}])
+        link(run, clip, recording)
+        link(run, mix, clip, other)
+        sets.create_set(run, [clip, mix], name="train")
+    with store.run("train") as run:
+        run.append("models", [{"model_id": "m" * 64, "name": "tiny"}])
+        run.append("exposures", [{"step": n, "position": 0, "sample_id": mix, "weight": 1.0} for n in range(2)])
+    return store
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_macros_answer_the_questions_that_auditors_ask(recorded: Store, compacted: bool) -> None:
+    recording, clip, other, mix = ids(4)
+    if compacted:
+        compact(recorded)
+    connection = recorded.connect()
+
+    def ask(question: str) -> list[tuple[object, ...]]:
+        found: list[tuple[object, ...]] = connection.sql(f"FROM {question}").fetchall()
+        return found
+
+    assert [r[:3] for r in ask(f"made_of('{mix}')")] == [(clip, "cut", "speech"), (other, "cut", "speech")]
+    assert [r[0] for r in ask(f"made_into('{clip}')")] == [mix]
+    assert {r[0] for r in ask(f"recordings_of('{mix}')")} == {recording, other}
+    assert [r[1] for r in ask(f"sets_of_sample('{clip}')")] == ["train"]
+    consumed = [("m" * 64, "tiny", 2, 1)]
+    for question in (
+        f"models_of_sample('{mix}')",
+        *(f"models_of_speaker('{uuid.UUID(int=n)}')" for n in (1, 2)),
+        "models_of_licence('MIT')",
+        "models_of_licence('CC0-1.0')",
+    ):
+        assert [(r[0], r[1], r[3], r[4]) for r in ask(question)] == consumed, question
+    for question in (
+        f"models_of_sample('{clip}')",
+        "models_of_source('one')",
+        f"models_of_speaker('{uuid.UUID(int=3)}')",
+    ):
+        assert ask(question) == []
+    assert {r[:1] + r[2:] for r in ask(f"affected_by('{recording}')")} == {
+        ("sample", None, 1), ("set", "train", 2), ("model", "tiny", 1),
+    }  # fmt: skip
+    assert {r[0] for r in ask("behind_model('mmmm')")} == {recording, other}
+
+
+def test_every_macro_works_on_an_empty_store(store: Store) -> None:
+    connection = store.connect()
+    for name, (parameters, _, _) in sql.MACROS.items():
+        given = ", ".join(f"'{uuid.UUID(int=0)}'" for _ in parameters.split(","))
+        assert connection.sql(f"FROM {name}({given})").fetchall() == []
+
+
+def test_the_catalogue_shows_the_same_in_any_client(recorded: Store, tmp_path: Path) -> None:
+    compact(recorded)
+    sql.write_catalog(recorded, tmp_path / "catalogue.duckdb")
+    with duckdb.connect(str(tmp_path / "catalogue.duckdb"), read_only=True) as plain:
+        assert plain.sql("SELECT count(*) FROM edges").fetchall() == [(3,)]
+        assert plain.sql("SELECT speaker FROM samples WHERE source = 'one'").fetchall() == [("x",)]
+        assert len(plain.sql(f"FROM made_of('{ids(4)[3]}')").fetchall()) == 2
+
+
+def test_a_view_follows_what_is_published_and_what_is_taken_away(store: Store) -> None:
+    for n in range(3):
+        with store.run("ingest") as run:
+            run.append("samples", rows(ids(5, seed=n)))
+        assert store.sql("SELECT count(*) AS n FROM samples")["n"].to_pylist() == [5 * (n + 1)]
+        compact(store, grace=0.0)
+        compact(store, grace=0.0)
+        assert store.sql("SELECT count(*) AS n FROM samples")["n"].to_pylist() == [5 * (n + 1)]
+
+
+def test_a_store_opens_alike_with_its_cache_without_and_with_a_forged_one(recorded: Store) -> None:
+    compact(recorded)
+    cache = recorded.root / packed.NAME
+    expected = [m.to_json() for m in recorded.manifests()]
+    assert len(packed.unpack(recorded.root)) == 3
+    with recorded.run("more") as run:
+        run.append("samples", rows(ids(5, seed=9)))
+    original = cache.read_bytes()
+    for forged in (
+        original,
+        original.replace(b"train", b"brain"),
+        original[:-20],
+        b"",
+        original[:200] + original[400:],
+    ):
+        cache.write_bytes(forged)
+        opened = Store.open(recorded.root)
+        assert [m.to_json() for m in opened.manifests()][:3] == expected
+        assert opened.read("samples").num_rows == 9
+    cache.unlink()
+    assert [m.to_json() for m in Store.open(recorded.root).manifests()][:3] == expected
+    other = Store.init(recorded.root.with_name("other"))
+    cache.write_bytes(original)
+    (other.root / "cache").mkdir()
+    (other.root / packed.NAME).write_bytes(original)  # of another store: signed with another key
+    assert other.manifests() == []
