@@ -14,8 +14,9 @@ Laws that callers rely on and tests ask for:
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,10 +43,29 @@ NAMES = tuple(_REGISTRY)
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a model heard; `confidence` is the geometric mean probability of the decoded tokens, 0 to 1."""
+    """What a model heard.
+
+    `confidence` is the geometric mean probability of the decoded tokens, 0 to 1; `words` the same of each word's own tokens,
+    in the order of `text.split()`.
+    """
 
     text: str
     confidence: float
+    words: tuple[float, ...]
+
+
+def word_confidences(text: Callable[[list[int]], str], tokens: list[int], scores: Sequence[float]) -> tuple[float, ...]:
+    """Geometric mean probability of each word's tokens.
+
+    `text` spells tokens, `scores` are their log probabilities. A token belongs to the word that the text ends with once it
+    is added, so it matters not how a tokeniser marks the beginning of words.
+    """
+    words: list[list[float]] = [[] for _ in text(tokens).split()]
+    for count, score in enumerate(scores[: len(tokens)], start=1):
+        place = len(text(tokens[:count]).split()) - 1
+        if words:
+            words[min(max(place, 0), len(words) - 1)].append(score)
+    return tuple(math.exp(sum(w) / len(w)) if w else 1.0 for w in words)
 
 
 class TranscriptRefused(EarmarkError):

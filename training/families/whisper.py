@@ -30,7 +30,7 @@ from lineage.audio import Waveform
 from lineage.environment import package_versions
 from lineage.errors import EarmarkError, UnknownName
 from training.base import Base
-from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of
+from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, word_confidences
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
 IGNORED = -100
@@ -248,6 +248,7 @@ class Whisper(Family):
         never = torch.tensor(self._suppressed, dtype=torch.int64, device=device)
         never_first = torch.tensor(self._suppressed_first, dtype=torch.int64, device=device)
         chosen: list[torch.Tensor] = []
+        scores: list[torch.Tensor] = []
         cache = None
         for position in range(self.config.max_target_positions - len(self.prompt) + 1):
             out = model(encoder_outputs=(heard,), decoder_input_ids=step, past_key_values=cache, use_cache=True)
@@ -261,17 +262,22 @@ class Whisper(Family):
             score += torch.where(ended, 0.0, best.values.double())
             length += ~ended
             chosen.append(token)
+            scores.append(best.values.double())
             ended |= token == self.end
             if bool(ended.all()):
                 break
             step = token[:, None]
         confidence = torch.exp(score / length).tolist()
-        ids = torch.stack(chosen, dim=1).tolist()
-        return [Decoded(self._text(row), c) for row, c in zip(ids, confidence, strict=True)]
+        ids, each = torch.stack(chosen, dim=1).tolist(), torch.stack(scores, dim=1).tolist()
+        return [self._decoded(*row) for row in zip(ids, each, confidence, strict=True)]
 
-    def _text(self, ids: list[int]) -> str:
-        words = ids[: ids.index(self.end)] if self.end in ids else ids
-        return str(self.tokenizer.decode(words, skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
+    def _decoded(self, ids: list[int], scores: list[float], confidence: float) -> Decoded:
+        """Token ids with their log probabilities as text; `confidence` counts the end token, too."""
+        tokens = ids[: ids.index(self.end)] if self.end in ids else ids
+        return Decoded(self._text(tokens), confidence, word_confidences(self._text, tokens, scores))
+
+    def _text(self, tokens: list[int]) -> str:
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
 
     def _suppressions(self) -> tuple[list[int], list[int]]:
         """Tokens that are never decoded, and those that are not decoded first."""

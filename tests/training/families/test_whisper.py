@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from transformers import (
 
 from lineage.audio import Waveform
 from lineage.errors import EarmarkError, UnknownName
-from training.families import Family, TranscriptRefused, open_family
+from training.families import Family, TranscriptRefused, open_family, word_confidences
 
 SPECIAL = [
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>",
@@ -106,6 +107,17 @@ def test_losses_and_decodings_do_not_depend_on_the_batch(family: Family) -> None
         assert one.text == other.text
         assert one.confidence == pytest.approx(other.confidence, rel=1e-5)
         assert 0 < one.confidence <= 1
+        assert one.words == pytest.approx(other.words, rel=1e-5)
+        assert len(one.words) == len(one.text.split())
+
+
+def test_words_have_the_probabilities_of_their_own_tokens() -> None:
+    pieces = {1: " ma", 2: "ny", 3: " words", 4: "!"}
+    found = word_confidences(
+        lambda ids: "".join(pieces[i] for i in ids).strip(), [1, 2, 3, 4], [-0.1, -0.3, -1.0, -3.0]
+    )
+    assert found == pytest.approx((math.exp(-0.2), math.exp(-2.0)))
+    assert word_confidences(lambda ids: "", [7], [-1.0]) == ()
 
 
 def test_the_loss_is_that_of_transformers_summed(family: Family) -> None:
