@@ -24,8 +24,10 @@ SCHEME = "earmark:"
 PATTERNS = (
     "config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer*.json",
     "special_tokens_map.json", "added_tokens.json", "normalizer.json", "chat_template.*", "vocab.*", "merges.txt", "*.model",
+    "tekken.json",
     "*.safetensors", "*.safetensors.index.json",
 )  # fmt: skip
+TWICE = "consolidated*"  # Mistral's repositories hold the same weights once more, in a format of their own
 OLD_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
 
 
@@ -39,7 +41,7 @@ class Base:
     @property
     def files(self) -> list[Path]:
         """The files that decide what the model does, sorted by name."""
-        found = {p for pattern in PATTERNS for p in self.path.glob(pattern) if p.is_file()}
+        found = {p for pattern in PATTERNS for p in self.path.glob(pattern) if p.is_file() and not p.match(TWICE)}
         if not any(p.suffix == ".safetensors" for p in found):
             found |= {p for pattern in OLD_WEIGHTS for p in self.path.glob(pattern) if p.is_file()}
         return sorted(found)
@@ -105,7 +107,11 @@ def _fetch(ref: str) -> Path:
 def _cached(ref: str) -> Path | None:
     """The snapshot in the hub's cache on this machine, if it is complete."""
     try:
-        folder = Path(huggingface_hub.snapshot_download(ref, allow_patterns=list(PATTERNS), local_files_only=True))
+        folder = Path(
+            huggingface_hub.snapshot_download(
+                ref, allow_patterns=list(PATTERNS), ignore_patterns=TWICE, local_files_only=True
+            )
+        )
     except LocalEntryNotFoundError:
         return None
     whole = (folder / "config.json").is_file() and any(p.suffix in (".safetensors", ".bin") for p in folder.iterdir())
@@ -116,4 +122,4 @@ def _downloaded(ref: str) -> Path:
     wanted = list(PATTERNS)
     if not any(name.endswith(".safetensors") for name in huggingface_hub.list_repo_files(ref)):
         wanted += OLD_WEIGHTS
-    return Path(huggingface_hub.snapshot_download(ref, allow_patterns=wanted))
+    return Path(huggingface_hub.snapshot_download(ref, allow_patterns=wanted, ignore_patterns=TWICE))

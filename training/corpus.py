@@ -26,6 +26,7 @@ from lineage.sets import members
 from lineage.store import Store
 from training.families import Batch, Family, TranscriptRefused
 from training.features import FeatureView, open_features
+from training.languages import PER_SAMPLE
 from training.normalise import normaliser
 from training.progress import Progress, silent
 
@@ -35,7 +36,10 @@ SLACK_S = 1e-3  # durations on record are rounded
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The utterances of one set. `transcripts` are as the model is taught them; `spoken` as they were recorded."""
+    """The utterances of one set. `transcripts` are as the model is taught them; `spoken` as they were recorded.
+
+    `languages` are those that the samples bring, where the recipe says so (`language: per-sample`); else None.
+    """
 
     set_digest: str
     family: Family
@@ -44,6 +48,7 @@ class Corpus:
     transcripts: list[str]
     features: FeatureView
     samples: pa.Table
+    languages: list[str | None]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +62,11 @@ class Corpus:
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The utterances of those numbers as the family's batch, and their numbers as `rows`."""
         numbers = [int(i) for i in rows]
-        batch = self.family.collate([self.features[i] for i in numbers], [self.transcripts[i] for i in numbers])
+        batch = self.family.collate(
+            [self.features[i] for i in numbers],
+            [self.transcripts[i] for i in numbers],
+            [self.languages[i] for i in numbers],
+        )
         return {**batch, "rows": torch.tensor(numbers, dtype=torch.int64)}
 
     def mask(self, ids: pa.Array | Iterable[uuid.UUID]) -> npt.NDArray[np.bool_]:
@@ -112,7 +121,8 @@ def open_corpus(
     """The set's utterances for `family`, with `transcripts` naming the normaliser of what the model is taught.
 
     Raises:
-        EarmarkError: the set holds noise, erased samples, or clips that are too long.
+        EarmarkError: the set holds noise, erased samples, clips that are too long, or, where samples bring their own
+            language, some without one that the base knows.
     """
     key = (store.root.resolve(), set_digest, family, transcripts)
     with _LOCK:
@@ -139,6 +149,7 @@ def _open(store: Store, set_digest: str, family: Family, transcripts: str, progr
         raise EarmarkError(f"set {set_digest[:12]} has no members on record — run: earmark verify")
     table = table.take(pa.array(_order(table["sample_id"])))
     _check_samples(table, family)
+    languages = _languages(table, family)
     said = store.vault.transcripts(ids)
     spoken = [said.get(i) for i in ids.to_pylist()]
     silent_ones = [i for i, text in zip(ids.to_pylist(), spoken, strict=True) if text is None]
@@ -147,7 +158,7 @@ def _open(store: Store, set_digest: str, family: Family, transcripts: str, progr
     texts = [text for text in spoken if text is not None]
     taught = normaliser(transcripts)
     features = open_features(store, family, table, progress)
-    return Corpus(set_digest, family, ids, texts, [taught(t) for t in texts], features, table)
+    return Corpus(set_digest, family, ids, texts, [taught(t) for t in texts], features, table, languages)
 
 
 def _check_samples(table: pa.Table, family: Family) -> None:
@@ -169,6 +180,24 @@ def _check_samples(table: pa.Table, family: Family) -> None:
                 len(rows),
                 f"cut them with the segment transform, or make a set WHERE duration_s <= {limit:g}",
             )
+
+
+def _languages(table: pa.Table, family: Family) -> list[str | None]:
+    """What each sample brings; None for all where the recipe gives the language."""
+    if family.language != PER_SAMPLE:
+        return [None] * len(table)
+    said = [dict(a or ()).get("language") for a in table["attributes"].to_pylist()]
+    wrong = [i for i, language in enumerate(said) if language is None or not family.speaks(language)]
+    if wrong:
+        ids = table["sample_id"].to_pylist()
+        unknown = sorted({repr(said[i]) for i in wrong if said[i] is not None})
+        raise _several(
+            f"have no language that base {family.base.ref} knows ({', '.join(unknown[:5]) or 'none is recorded'})",
+            [ids[i] for i in wrong],
+            len(ids),
+            "record the attribute 'language' as a code like 'de', or give one language in the recipe",
+        )
+    return said
 
 
 def _several(what: str, ids: Sequence[uuid.UUID], size: int, mend: str) -> EarmarkError:

@@ -267,7 +267,8 @@ def _run_model(
         for start in range(0, len(corpus), batch_size):
             rows = np.arange(start, min(start + batch_size, len(corpus)))
             transcripts = [corpus.transcripts[i] if spelt[i] else "" for i in rows]
-            batch = opened.family.collate([corpus.features[int(i)] for i in rows], transcripts)
+            languages = [corpus.languages[i] for i in rows]
+            batch = opened.family.collate([corpus.features[int(i)] for i in rows], transcripts, languages)
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
             heard += opened.family.decode(model, batch)
             sums, counts = opened.family.losses(model, batch)

@@ -59,7 +59,10 @@ class Recipe(BaseModel):
 
     method: Literal["full", "lora"] = Field("full", description="Train all weights, or low-rank adapters.")
     lora: Lora | None = Field(None, description="Adapters, with method: lora.")
-    language: str | None = Field(None, description="Language token of multilingual bases, e.g. 'en'.")
+    language: str | None = Field(
+        None,
+        description="Language of the transcripts, e.g. 'en'; 'per-sample': the attribute 'language' of each sample.",
+    )
     task: Literal["transcribe", "translate"] | None = Field(None, description="Task token of multilingual bases.")
     transcripts: str = Field("none", description="Normaliser applied to transcripts before training.")
 

@@ -22,7 +22,7 @@ from lineage.identity import audio_digest, sample_id
 from lineage.recorder import NewSample, Recorder
 from lineage.sets import SampleSet, create_set
 from lineage.store import Store
-from training.families.whisper import quiet
+from training.families.pretrained import quiet
 from training.recipe import Recipe
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -36,6 +36,7 @@ Batch = dict[str, torch.Tensor]
 
 _REGISTRY = {
     "whisper": "training.families.whisper:Whisper",
+    "voxtral": "training.families.voxtral:Voxtral",
 }
 
 NAMES = tuple(_REGISTRY)
@@ -79,7 +80,11 @@ class TranscriptRefused(EarmarkError):
 
 
 class Family(ABC):
-    """One base, opened. `language` and `task` are those of a recipe, None where the base has no such tokens."""
+    """One base, opened.
+
+    `language` and `task` are those of a recipe, None where the base has no such tokens; a language of `per-sample` means
+    that each sample brings its own.
+    """
 
     name: ClassVar[str]
 
@@ -115,11 +120,19 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def collate(self, features: Sequence[Features], transcripts: Sequence[str]) -> Batch:
+    def collate(
+        self,
+        features: Sequence[Features],
+        transcripts: Sequence[str],
+        languages: Sequence[str | None] | None = None,
+    ) -> Batch:
         """A batch of B utterances as CPU tensors; `tokens` [B] counts the tokens that `losses` sums over.
+
+        `languages` [B] are those of the samples; None, as a whole or for a sample, means the recipe's.
 
         Raises:
             TranscriptRefused: as `encode`.
+            EarmarkError: a language that `speaks` denies.
         """
 
     @abstractmethod
@@ -139,8 +152,11 @@ class Family(ABC):
         """
 
     @abstractmethod
-    def decode(self, model: torch.nn.Module, batch: Batch) -> list[Decoded]:
-        """The most likely words of each utterance, greedily. The model has to be in evaluation mode."""
+    def decode(self, model: torch.nn.Module, batch: Batch, *, temperature: float = 1.0) -> list[Decoded]:
+        """The most likely words of each utterance, greedily. The model has to be in evaluation mode.
+
+        Logits are divided by `temperature` for the confidences; it changes no word.
+        """
 
     @abstractmethod
     def adaptable(self, model: torch.nn.Module) -> list[str]:
@@ -149,6 +165,14 @@ class Family(ABC):
     @abstractmethod
     def save(self, model: torch.nn.Module, folder: Path) -> None:
         """Write model, tokeniser and feature extractor in the format of `transformers`; `folder` is then a base."""
+
+    def speaks(self, language: str) -> bool:
+        """Whether a sample may be said to be in `language` (code, English name, or tag with a region)."""
+        return False
+
+    def languages_of(self, transcripts: Sequence[str], languages: Sequence[str | None] | None) -> list[str | None]:
+        """The language of each utterance, as `collate` is told."""
+        return [language or self.language for language in languages or [None] * len(transcripts)]
 
     @property
     def feature_digest(self) -> str:

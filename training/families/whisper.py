@@ -1,36 +1,33 @@
 """Whisper: encoder–decoder models of any size, through `transformers` (Radford et al., arXiv 2212.04356).
 
-Features are the log-mel spectrogram of the base's own extractor. Whisper wants every clip padded to the encoder's length,
-2 × `max_source_positions` frames; the padding is one column over and over, so it is cut off here and put back by
-`collate`, which makes the cache small and is exact.
+Features are the log-mel spectrogram of the base's own extractor, over the encoder's length of 2 × `max_source_positions`
+frames (see `training.families.mels`).
 
 The decoder is prompted with what the base was taught: start, language, task and no-timestamps for multilingual bases, start
-and no-timestamps for English ones, and only its start token for closed vocabularies of ours. The prompt is given, not
-learnt: the loss is over the words and the end token.
+and no-timestamps for English ones, and only its start token for closed vocabularies of ours. All prompts of a base are of
+one length, so a batch may mix languages. The prompt is given, not learnt: the loss is over the words and the end token.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch.nn import functional
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer, GenerationConfig
-from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
-from transformers.utils import logging
+from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig
 
-from lineage import waveforms
 from lineage.audio import Waveform
 from lineage.environment import package_versions
 from lineage.errors import EarmarkError, UnknownName
 from training.base import Base
-from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, word_confidences
+from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels, word_confidences
+from training.families.greedy import greedy
+from training.families.pretrained import linear_layers, quiet, read, weights
+from training.languages import LANGUAGES, PER_SAMPLE, find_language
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
 IGNORED = -100
@@ -45,28 +42,16 @@ class Whisper(Family):
 
     def __init__(self, base: Base, language: str | None, task: str | None) -> None:
         super().__init__(base, language, task)
-        try:
-            self.config = AutoConfig.from_pretrained(base.path)
-            if self.config.model_type != "whisper":
-                raise EarmarkError(
-                    f"base {base.ref} is a {self.config.model_type} model — write that family in the recipe"
-                )
-            self.extractor = AutoFeatureExtractor.from_pretrained(base.path)
-            self.tokenizer = AutoTokenizer.from_pretrained(base.path)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise EarmarkError(f"base {base.ref} cannot be read ({reason}) — give a complete checkpoint") from error
+        self.config, self.extractor, self.tokenizer = read(base, self.name)
         self.generation = _generation(base.path, self.config)
-        if self.extractor.dither:
-            raise EarmarkError(f"base {base.ref} dithers its features, so they differ each time — set dither to 0")
-        if self.extractor.feature_size != self.config.num_mel_bins:
-            raise EarmarkError(
-                f"base {base.ref}: {self.extractor.feature_size} mel bands from the extractor, {self.config.num_mel_bins} "
-                "in the model — correct preprocessor_config.json"
-            )
+        mels.check(base, self.extractor, self.config.num_mel_bins)
         self.frames = 2 * self.config.max_source_positions
         self.end = _first(self.config.eos_token_id)
-        self.prompt = self._prompt()
+        self.multilingual = self._is_multilingual()
+        self._instructions = self._after_language()
+        self.prompt_length = 1 + self.multilingual + len(self._instructions)
+        if language != PER_SAMPLE:
+            self.prompt(language)
         # Closed vocabularies map every strange word to one token; byte-level ones have no use for it.
         unknown = self.tokenizer.unk_token_id
         self._unknown = unknown if unknown is not None and unknown != self.end else None
@@ -93,18 +78,9 @@ class Whisper(Family):
 
     def features(self, waveform: Waveform) -> Features:
         """See `Family`."""
-        rate = self.extractor.sampling_rate
-        pcm = waveforms.mono(waveforms.resample(waveform, rate)).pcm[:, 0]
-        room = self.frames * self.extractor.hop_length
-        if len(pcm) > room:
-            raise EarmarkError(
-                f"the clip lasts {len(pcm) / rate:.2f} s but base {self.base.ref} takes {self.max_seconds:.2f} s at most — "
-                "cut it with the segment transform"
-            )
-        length = max(room, self.extractor.n_samples)
-        out = self.extractor(pcm, sampling_rate=rate, max_length=length, return_tensors="np")
-        columns = np.asarray(out["input_features"][0], dtype=np.float32)[:, : self.frames]
-        return _without_padding(np.ascontiguousarray(columns.T))
+        pcm = mels.heard(self.base, self.extractor, waveform, self.max_seconds)
+        length = max(self.frames * self.extractor.hop_length, self.extractor.n_samples)
+        return mels.without_padding(mels.columns(self.extractor, pcm, length)[: self.frames])
 
     # -- text --------------------------------------------------------------------------------------------------------
 
@@ -124,7 +100,7 @@ class Whisper(Family):
                 "correct the transcript, normalise it (transcripts: basic), or take a base with an open vocabulary",
                 words,
             )
-        longest = self.config.max_target_positions - len(self.prompt)
+        longest = self.config.max_target_positions - self.prompt_length
         if len(tokens) > longest:
             raise TranscriptRefused(
                 f"a transcript of {len(tokens)} tokens, but the decoder of base {self.base.ref} takes {longest}",
@@ -143,51 +119,70 @@ class Whisper(Family):
         found = self.tokenizer.get_added_vocab().get(token)
         return None if found is None else int(found)
 
-    def _prompt(self) -> list[int]:
-        """The tokens that the decoder is started with."""
-        start = int(self.config.decoder_start_token_id)
+    def _is_multilingual(self) -> bool:
+        """Whether prompts name the language; a recipe that gives one to a base without is refused."""
         if self._closed:
-            self._refuse_language("has a closed vocabulary without language tokens")
-            return [start]
-        silent = self.tokenizer.convert_tokens_to_ids("<|notimestamps|>")
-        multilingual = getattr(self.generation, "is_multilingual", None)
-        if multilingual is None:
-            multilingual = self.config.vocab_size >= MULTILINGUAL_VOCABULARY
-        if not multilingual:
-            self._refuse_language("is English only")
-            return [start, silent]
-        if self.language is None:
-            raise EarmarkError(f"base {self.base.ref} is multilingual — say which language, e.g. language: en")
-        code = TO_LANGUAGE_CODE.get(self.language.lower(), self.language.lower())
-        language = self._id(f"<|{code}|>")
-        if language is None:
-            known = [c for c in TO_LANGUAGE_CODE.values() if self._id(f"<|{c}|>") is not None]
-            raise UnknownName(f"language in base {self.base.ref}", self.language, known)
-        task = self._id(f"<|{self.task or 'transcribe'}|>")
-        return [start, language, *([task] if task is not None else []), silent]
-
-    def _refuse_language(self, why: str) -> None:
+            without = "has a closed vocabulary without language tokens"
+        else:
+            multilingual = getattr(self.generation, "is_multilingual", None)
+            if multilingual if multilingual is not None else self.config.vocab_size >= MULTILINGUAL_VOCABULARY:
+                return True
+            without = "is English only"
         if self.language is not None or self.task is not None:
-            raise EarmarkError(f"the recipe gives a language or task, but base {self.base.ref} {why} — drop them")
+            raise EarmarkError(f"the recipe gives a language or task, but base {self.base.ref} {without} — drop them")
+        return False
+
+    def _after_language(self) -> list[int]:
+        """What prompts say after the language: the task, where there are languages, and that no time stamps are wanted."""
+        said = [f"<|{self.task or 'transcribe'}|>"] if self.multilingual else []
+        return [i for i in map(self._id, [*said, "<|notimestamps|>"]) if i is not None]
+
+    def prompt(self, language: str | None) -> list[int]:
+        """The tokens that the decoder is started with.
+
+        Raises:
+            EarmarkError: the base is multilingual and the language is not one of its own.
+        """
+        start = int(self.config.decoder_start_token_id)
+        if not self.multilingual:
+            return [start, *self._instructions]
+        if language is None:
+            raise EarmarkError(f"base {self.base.ref} is multilingual — say which language, e.g. language: en")
+        token = self._language(language)
+        if token is None:
+            known = [row.code for row in LANGUAGES.values() if self.speaks(row.code)]
+            raise UnknownName(f"language in base {self.base.ref}", language, known)
+        return [start, token, *self._instructions]
+
+    def speaks(self, language: str) -> bool:
+        """See `Family`."""
+        return self.multilingual and self._language(language) is not None
+
+    def _language(self, language: str) -> int | None:
+        row = find_language(language)
+        return self._id(row.whisper if row and row.whisper else f"<|{language.lower()}|>")
 
     # -- batches -----------------------------------------------------------------------------------------------------
 
-    def collate(self, features: Sequence[Features], transcripts: Sequence[str]) -> Batch:
+    def collate(
+        self,
+        features: Sequence[Features],
+        transcripts: Sequence[str],
+        languages: Sequence[str | None] | None = None,
+    ) -> Batch:
         """See `Family`: `input_features` [B, mels, frames], `decoder_input_ids` and `labels` [B, T], `tokens` [B]."""
-        mels = np.empty((len(features), self.frames, self.config.num_mel_bins), dtype=np.float32)
-        for row, clip in zip(mels, features, strict=True):
-            row[: len(clip)] = clip
-            row[len(clip) :] = clip[-1]
         tokens = [self._encode(t) for t in transcripts]
-        width = max(map(len, tokens), default=0) + len(self.prompt)
+        prompts = [self.prompt(language) for language in self.languages_of(transcripts, languages)]
+        width = max(map(len, tokens), default=0) + self.prompt_length
         inputs = np.full((len(tokens), width), _first(self.config.pad_token_id, 0), dtype=np.int64)
         labels = np.full((len(tokens), width), IGNORED, dtype=np.int64)
-        for i, ids in enumerate(tokens):
-            end = len(self.prompt) + len(ids)
-            inputs[i, :end] = [*self.prompt, *ids]
-            labels[i, len(self.prompt) - 1 : end] = [*ids, self.end]
+        for i, (prompt, ids) in enumerate(zip(prompts, tokens, strict=True)):
+            end = len(prompt) + len(ids)
+            inputs[i, :end] = [*prompt, *ids]
+            labels[i, len(prompt) - 1 : end] = [*ids, self.end]
+        columns = torch.from_numpy(mels.padded(features, self.frames))
         return {
-            "input_features": torch.from_numpy(mels).transpose(1, 2).contiguous(),
+            "input_features": columns.transpose(1, 2).contiguous(),
             "decoder_input_ids": torch.from_numpy(inputs),
             "labels": torch.from_numpy(labels),
             "tokens": torch.from_numpy((labels != IGNORED).sum(axis=1)),
@@ -204,20 +199,7 @@ class Whisper(Family):
             EarmarkError: the weights are damaged or incomplete.
         """
         changes = {} if dropout is None else {"dropout": dropout}
-        where = folder or self.base.path
-        with quiet():
-            try:
-                model, report = AutoModelForSpeechSeq2Seq.from_pretrained(
-                    where, attn_implementation=attention, dtype=torch.float32, output_loading_info=True, **changes
-                )
-            except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise EarmarkError(f"the weights in {where} cannot be read ({reason}) — restore them") from error
-        absent = sorted(report["missing_keys"])
-        if absent:  # they would be drawn at random
-            raise EarmarkError(
-                f"{where} has no weights for {absent[0]} and {len(absent) - 1} more — give a whole checkpoint"
-            )
+        model = weights(AutoModelForSpeechSeq2Seq, folder or self.base.path, attention, **changes)
         # Whisper's sinusoidal positions are constants; `from_pretrained` forgets that they take no gradient.
         model.model.encoder.embed_positions.requires_grad_(False)
         ready: torch.nn.Module = model.eval()
@@ -236,45 +218,31 @@ class Whisper(Family):
         return flat.view(labels.shape).sum(dim=1), batch["tokens"]
 
     @torch.no_grad()
-    def decode(self, model: torch.nn.Module, batch: Batch) -> list[Decoded]:
-        """See `Family`: greedy, with cached keys and values; stops where all utterances have ended."""
+    def decode(self, model: torch.nn.Module, batch: Batch, *, temperature: float = 1.0) -> list[Decoded]:
+        """See `Family`: with cached keys and values."""
         device = device_of(model)
         heard = model.get_encoder()(batch["input_features"].to(device)).last_hidden_state  # type: ignore[operator]
-        count = len(heard)
-        step = torch.tensor([self.prompt], device=device).expand(count, -1)
-        ended = torch.zeros(count, dtype=torch.bool, device=device)
-        score = torch.zeros(count, dtype=torch.float64, device=device)
-        length = torch.zeros(count, dtype=torch.int64, device=device)
+        prompts = batch["decoder_input_ids"][:, : self.prompt_length].to(device)
         never = torch.tensor(self._suppressed, dtype=torch.int64, device=device)
         never_first = torch.tensor(self._suppressed_first, dtype=torch.int64, device=device)
-        chosen: list[torch.Tensor] = []
-        scores: list[torch.Tensor] = []
         cache = None
-        for position in range(self.config.max_target_positions - len(self.prompt) + 1):
-            out = model(encoder_outputs=(heard,), decoder_input_ids=step, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            logits = out.logits[:, -1].float()
-            logits[:, never] = -torch.inf
-            if position == 0:
-                logits[:, never_first] = -torch.inf
-            best = logits.log_softmax(dim=-1).max(dim=-1)
-            token = torch.where(ended, self.end, best.indices)
-            score += torch.where(ended, 0.0, best.values.double())
-            length += ~ended
-            chosen.append(token)
-            scores.append(best.values.double())
-            ended |= token == self.end
-            if bool(ended.all()):
-                break
-            step = token[:, None]
-        confidence = torch.exp(score / length).tolist()
-        ids, each = torch.stack(chosen, dim=1).tolist(), torch.stack(scores, dim=1).tolist()
-        return [self._decoded(*row) for row in zip(ids, each, confidence, strict=True)]
 
-    def _decoded(self, ids: list[int], scores: list[float], confidence: float) -> Decoded:
-        """Token ids with their log probabilities as text; `confidence` counts the end token, too."""
-        tokens = ids[: ids.index(self.end)] if self.end in ids else ids
-        return Decoded(self._text(tokens), confidence, word_confidences(self._text, tokens, scores))
+        def advance(step: torch.Tensor | None) -> torch.Tensor:
+            nonlocal cache
+            given = prompts if step is None else step
+            out = model(encoder_outputs=(heard,), decoder_input_ids=given, past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            logits: torch.Tensor = out.logits[:, -1].float()
+            logits[:, never] = -torch.inf
+            if step is None:
+                logits[:, never_first] = -torch.inf
+            return logits
+
+        room = torch.full((len(heard),), self.config.max_target_positions - self.prompt_length + 1, device=device)
+        return [
+            Decoded(self._text(w.tokens), w.confidence, word_confidences(self._text, w.tokens, w.scores))
+            for w in greedy(advance, self.end, room, temperature)
+        ]
 
     def _text(self, tokens: list[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()
@@ -291,8 +259,7 @@ class Whisper(Family):
 
     def adaptable(self, model: torch.nn.Module) -> list[str]:
         """See `Family`: the projections of attention and feed-forward layers."""
-        modules = model.named_modules()
-        return [n for n, m in modules if isinstance(m, torch.nn.Linear) and n.rpartition(".")[2] in LINEAR]
+        return linear_layers(model, LINEAR)
 
     def save(self, model: torch.nn.Module, folder: Path) -> None:
         """See `Family`."""
@@ -301,18 +268,6 @@ class Whisper(Family):
             model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
             self.extractor.save_pretrained(folder)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the progress bars of `transformers`, which belong to whoever called us."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _generation(path: Path, config: Any) -> Any:
@@ -328,9 +283,3 @@ def _first(value: int | Sequence[int] | None, default: int | None = None) -> int
             raise EarmarkError("the base has no end token — set eos_token_id in its config.json")
         return default
     return int(found)
-
-
-def _without_padding(frames: Features) -> Features:
-    """Frames up to and including the first of those that repeat to the end."""
-    different = np.flatnonzero((frames != frames[-1]).any(axis=1))
-    return frames[: int(different[-1]) + 2] if len(different) else frames[:1]

@@ -134,17 +134,20 @@ def test_greedy_decoding_is_that_of_transformers(family: Family, openai: Path, w
     used = family if which == "closed" else open_family("whisper", str(openai), language="de")
     model = used.model()
     batch = used.collate([used.features(noise(0.2 + 0.1 * i, seed=i)) for i in range(5)], [""] * 5)
-    room = used.config.max_target_positions - len(used.prompt)
+    prompt = used.prompt(used.language)
+    room = used.config.max_target_positions - used.prompt_length
     peer = model.generate(
         batch["input_features"],
         generation_config=GenerationConfig(
             max_new_tokens=room, eos_token_id=used.end, pad_token_id=used.end, num_beams=1, do_sample=False,
             suppress_tokens=used._suppressed or None, begin_suppress_tokens=used._suppressed_first or None,
-            decoder_start_token_id=used.prompt[0], return_timestamps=False,
+            decoder_start_token_id=prompt[0], return_timestamps=False,
         ),
-        decoder_input_ids=torch.tensor([used.prompt] * 5),
+        decoder_input_ids=torch.tensor([prompt] * 5),
     )  # fmt: skip
-    words = [used.tokenizer.decode(row[len(used.prompt) :], skip_special_tokens=True).strip() for row in peer.tolist()]
+    words = [
+        used.tokenizer.decode(row[used.prompt_length :], skip_special_tokens=True).strip() for row in peer.tolist()
+    ]
     ours = [d.text for d in used.decode(model, batch)]
     # generate() stops one token earlier where nothing ends
     assert [o[: len(w)] for o, w in zip(ours, words, strict=True)] == words
@@ -184,11 +187,11 @@ def test_closed_vocabularies_refuse_strange_words(family: Family) -> None:
 
 def test_multilingual_prompts(openai: Path) -> None:
     used = open_family("whisper", str(openai), language="German", task="translate")
-    assert used.tokenizer.convert_ids_to_tokens(used.prompt) == [
+    assert used.tokenizer.convert_ids_to_tokens(used.prompt(used.language)) == [
         "<|startoftranscript|>", "<|de|>", "<|translate|>", "<|notimestamps|>",
     ]  # fmt: skip
     batch = used.collate([used.features(noise(0.2))], ["ja"])
-    assert batch["decoder_input_ids"].tolist() == [[*used.prompt, *used.encode("ja")]]
+    assert batch["decoder_input_ids"].tolist() == [[*used.prompt("de"), *used.encode("ja")]]
     assert batch["labels"].tolist() == [[-100] * 3 + [*used.encode("ja"), used.end]]  # the prompt is given, not learnt
     assert used.tokenizer.decode(used.encode("ja")) == " ja"  # as Whisper was taught
     with pytest.raises(EarmarkError, match="is multilingual — say which language"):
@@ -205,7 +208,10 @@ def test_english_bases_have_no_language(openai: Path, tmp_path: Path) -> None:
     path = tmp_path / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "is_multilingual": False}))
     used = open_family("whisper", str(tmp_path))
-    assert used.tokenizer.convert_ids_to_tokens(used.prompt) == ["<|startoftranscript|>", "<|notimestamps|>"]
+    assert used.tokenizer.convert_ids_to_tokens(used.prompt(used.language)) == [
+        "<|startoftranscript|>",
+        "<|notimestamps|>",
+    ]
     with pytest.raises(EarmarkError, match="is English only — drop them"):
         open_family("whisper", str(tmp_path), language="en")
 
