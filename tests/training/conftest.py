@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     GenerationConfig,
     PreTrainedTokenizerFast,
+    VoxtralConfig,
+    VoxtralForConditionalGeneration,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
@@ -43,9 +47,15 @@ def say(words: list[str], pitch: float, rng: np.random.Generator) -> Waveform:
 
 
 def _populate(
-    store: Store, name: str, count: int, seed: int, speakers: int = 4, texts: list[str] | None = None
+    store: Store,
+    name: str,
+    count: int,
+    seed: int,
+    speakers: int = 4,
+    texts: list[str] | None = None,
+    languages: list[str | None] | None = None,
 ) -> SampleSet:
-    """Put `count` utterances of one to four words on record as set `name`."""
+    """Put `count` utterances of one to four words on record as set `name`, in `languages` where those are given."""
     rng = np.random.default_rng(seed)
     with store.run("ingest", job=name) as run:
         ids = []
@@ -55,6 +65,7 @@ def _populate(
                 text = texts[i] if texts else " ".join(rng.choice(WORDS, rng.integers(1, 5)))
                 wave = say([w for w in text.split() if w in WORDS] or ["one"], 1 + 0.03 * (i % speakers), rng)
                 audio = audio_digest(wave.pcm, wave.rate)
+                spoken = languages[i] if languages else None
                 sample = NewSample(
                     id=sample_id(audio, text),
                     audio_digest=audio,
@@ -64,7 +75,7 @@ def _populate(
                     channels=wave.channels,
                     transcript=text,
                     speaker_key=store.vault.speaker_key(speaker),
-                    attributes={"accent": ACCENTS[i % 2], "take": str(i)},
+                    attributes={"accent": ACCENTS[i % 2], "take": str(i)} | ({"language": spoken} if spoken else {}),
                     clip=encode(wave),
                 )
                 recorder.add(sample)
@@ -98,6 +109,55 @@ def tiny_whisper(folder: Path, seed: int = 0, width: int = 32) -> Path:
     return folder
 
 
+def tiny_voxtral(folder: Path, seed: int = 0) -> Path:
+    """A random Voxtral of 0.8 s chunks, five audio tokens each, that spells bytes, with the files of Mistral's repositories."""
+    special = [f"<SPECIAL_{i}>" for i in range(40)]
+    for i, token in {
+        0: "<unk>", 1: "<s>", 2: "</s>", 3: "[INST]", 4: "[/INST]", 11: "<pad>", 24: "[AUDIO]", 25: "[BEGIN_AUDIO]",
+        34: "[TRANSCRIBE]",
+    }.items():  # fmt: skip
+        special[i] = token
+    pieces = [bytes([i]) for i in range(256)] + [b" t", b"th", b"on"]
+    tekken = {
+        "config": {
+            "pattern": r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|[^\s\p{L}\p{N}]+|\s+",
+            "num_vocab_tokens": len(pieces),
+            "default_vocab_size": len(special) + len(pieces),
+            "default_num_special_tokens": len(special),
+            "version": "v7",
+        },
+        "vocab": [
+            {"rank": i, "token_bytes": base64.b64encode(p).decode(), "token_str": p.decode("utf-8", "replace")}
+            for i, p in enumerate(pieces)
+        ],
+        "special_tokens": [{"rank": i, "token_str": t, "is_control": True} for i, t in enumerate(special)],
+    }
+    text = {
+        "vocab_size": len(special) + len(pieces), "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 128,
+        "model_type": "llama",
+    }  # fmt: skip
+    audio = {
+        "hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "num_mel_bins": 20,
+        "max_source_positions": 20, "model_type": "voxtral_encoder", "vocab_size": 40,
+    }  # fmt: skip
+    torch.manual_seed(seed)
+    model = VoxtralForConditionalGeneration(
+        VoxtralConfig(text_config=text, audio_config=audio, audio_token_id=24, projector_hidden_act="gelu")
+    )
+    with torch.no_grad():
+        for parameter in model.lm_head.parameters():  # or all tokens are as likely, and ties decide
+            parameter *= 40
+    model.generation_config = GenerationConfig(bos_token_id=1, eos_token_id=2, pad_token_id=11)
+    with quiet():
+        model.save_pretrained(folder)
+        WhisperFeatureExtractor(
+            feature_size=20, sampling_rate=16_000, hop_length=320, chunk_length=1, n_fft=400
+        ).save_pretrained(folder)
+    (folder / "tekken.json").write_text(json.dumps(tekken))
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
@@ -120,7 +180,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="session")
 def populate() -> Callable[..., SampleSet]:
-    """`populate(store, name, count, seed, speakers=4, texts=None)`: a set of synthetic utterances."""
+    """`populate(store, name, count, seed, speakers=4, texts=None, languages=None)`: a set of synthetic utterances."""
     return _populate
 
 
