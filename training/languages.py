@@ -54,7 +54,7 @@ def _row(entry: str) -> Language:
     return Language(code, name, f"<|{_IN_WHISPER.get(code, code)}|>", f"lang:{code}" if len(code) == 2 else None)
 
 
-LANGUAGES = {row.code: row for row in map(_row, _NAMES.replace("\n", " ").split(", "))}
+LANGUAGES = {row.code: row for row in map(_row, " ".join(_NAMES.split()).split(", "))}
 
 # NVIDIA's Granary (arXiv 2505.13404).
 GRANARY = (

@@ -96,7 +96,8 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         """Σ wᵢ·nllᵢ / `num_items_in_batch`, the tokens of the whole step."""
         rows = inputs.pop("rows").cpu()
         weights = self._weights[rows]
-        nll, tokens = self.corpus.family.losses(model, inputs)
+        with self.accelerator.autocast():  # a family may call parts of the model, which accelerate has not wrapped
+            nll, tokens = self.corpus.family.losses(model, inputs)
         weighted = (nll * weights.to(nll.device)).sum()
         start = self._part * self.plan.batch
         seeds = self._seeds[start : start + len(rows)]

@@ -17,8 +17,9 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves
 from lineage.store import Store
 from tests.influence.conftest import make_store
+from tests.training.conftest import tiny_voxtral
 from training.fit import TrainedModel, train
-from training.recipe import Recipe
+from training.recipe import Lora, Recipe
 
 TARGETS = ["accent=north", "noise=hum", "all"]
 
@@ -165,3 +166,15 @@ def test_a_killed_attribution_goes_on_and_repeats_nothing(recipe: Recipe, tmp_pa
 
 def _units(store: Store) -> set[str]:
     return {r.id for r in store.runs() if r.kind == "gradients" and r.status == "completed"}
+
+
+def test_adapters_of_a_voxtral(store: Store, tmp_path: Path) -> None:
+    recipe = Recipe(
+        name="hears", family="voxtral", base=str(tiny_voxtral(tmp_path / "base")), train="train", evaluate=("test",),
+        language="en", method="lora", lora=Lora(rank=2), epochs=1, batch_size=12, learning_rate=5e-3, checkpoints=1,
+    )  # fmt: skip
+    made = train(store, recipe)
+    found = attribute(store, made.model_id, method="grad_dot", targets=["all"])
+    assert found.values.shape == (36, 1)
+    assert np.isfinite(found.values).all()
+    assert found.values.sum() > 0  # training together lowered the loss

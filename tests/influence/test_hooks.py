@@ -8,6 +8,11 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from influence.hooks import Gradient, Tap
 from lineage.errors import EarmarkError
+from tests.training.conftest import tiny_voxtral
+from tests.training.families.test_whisper import noise
+from training import lora
+from training.families import Family, open_family
+from training.recipe import Lora
 
 LENGTHS = [7, 3, 5, 1, 6, 4]
 
@@ -186,3 +191,37 @@ def test_targets_of_another_model_are_refused() -> None:
     model = whisper()
     with Tap(model) as tap, pytest.raises(EarmarkError, match="none of the targets"):
         tap.dot(losses(model, batch([0, 1])), {"nobody": torch.ones(1, 2)})
+
+
+@pytest.fixture(scope="module")
+def voxtral(tmp_path_factory: pytest.TempPathFactory) -> Family:
+    return open_family("voxtral", str(tiny_voxtral(tmp_path_factory.mktemp("voxtral"))))
+
+
+def test_adapters_of_a_model_that_hears_in_chunks(voxtral: Family) -> None:
+    """Clips of one to three chunks, so the tower is called three times, and with prompts of several lengths."""
+    model = lora.attach(voxtral, voxtral.model(), Lora(rank=2), seed=0).double().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+    features = [voxtral.features(noise(s, seed=i)) for i, s in enumerate((0.3, 2.0, 0.9, 0.8))]
+    texts, spoken = ["one", "two three", "", "four five"], ["de", None, "en", "it"]
+
+    def made(rows: list[int]) -> dict[str, torch.Tensor]:
+        found = voxtral.collate([features[i] for i in rows], [texts[i] for i in rows], [spoken[i] for i in rows])
+        return {**found, "input_features": found["input_features"].double()}
+
+    own = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    each = [torch.autograd.grad(voxtral.losses(model, made([i]))[0].sum(), list(own.values())) for i in range(4)]
+    expected = {n: torch.stack([g[k] for g in each]) for k, n in enumerate(own)}
+    with Tap(model) as tap:
+        found = tap.gradients(voxtral.losses(model, made([0, 1, 2, 3]))[0])
+    assert worst(found, expected) < 1e-5  # the loss is summed in single precision
+
+
+def test_norms_of_a_language_model_are_named_not_skipped(voxtral: Family) -> None:
+    with pytest.raises(
+        EarmarkError, match=r"gradients of .*norm\.weight are not known \(a LlamaRMSNorm\) .* method: lora"
+    ):
+        Tap(voxtral.model())

@@ -30,6 +30,8 @@ def test_only_what_decides_the_model_counts(base: Path, tmp_path: Path) -> None:
     shutil.copytree(base, copy)
     (copy / "README.md").write_text("a card")
     assert Base("x", copy).digest == Base("y", base).digest
+    (copy / "consolidated.safetensors").write_bytes(b"the same weights in Mistral's own format")
+    assert Base("x", copy).digest == Base("y", base).digest
     config = copy / "config.json"
     config.write_text(config.read_text().replace('"gelu"', '"relu"'))
     assert Base("x", copy).digest != Base("y", base).digest

@@ -10,8 +10,10 @@ from lineage.errors import EarmarkError
 from lineage.ids import halves
 from lineage.sets import SampleSet, create_set, resolve_set
 from lineage.store import Store
+from tests.training.conftest import tiny_voxtral
 from training.corpus import open_corpus
 from training.families import open_family
+from training.languages import find_language
 
 Populate = Callable[..., SampleSet]
 
@@ -65,6 +67,45 @@ def test_long_transcripts_are_named(store: Store, base: Path, populate: Populate
     finally:
         family.config.max_target_positions = before
         family._encode.cache_clear()
+
+
+def test_samples_bring_their_languages(store: Store, tmp_path: Path, populate: Populate) -> None:
+    spoken = ["de", "en-GB", "Italian", "de"]
+    made = populate(store, "tongues", 4, seed=12, texts=["one", "two", "three", "four"], languages=spoken)
+    folder = str(tiny_voxtral(tmp_path))
+    corpus = open_corpus(store, made.digest, open_family("voxtral", folder, language="per-sample"))
+    said = dict(zip(corpus.spoken, corpus.languages, strict=True))
+    assert said == dict(zip(["one", "two", "three", "four"], spoken, strict=True))
+    batch = corpus.batch(range(4))
+    for row, language in zip(batch["input_ids"], corpus.languages, strict=True):
+        code = find_language(language or "")
+        assert code is not None
+        assert code.voxtral in corpus.family.tokenizer.decode(row)
+    one = open_corpus(store, made.digest, open_family("voxtral", folder, language="fr"))
+    assert one.languages == [None] * 4
+    assert "lang:fr" in one.family.tokenizer.decode(one.batch([1])["input_ids"][0])
+
+
+@pytest.mark.parametrize(
+    ("spoken", "said"),
+    [
+        (
+            [None, "de", None],
+            r"2 of 3 samples have no language that base .* knows \(none is recorded\) \(first: sample",
+        ),
+        (
+            ["en", "Elvish", None],
+            r"2 of 3 samples .* \('Elvish'\) .* record the attribute 'language' as a code like 'de'",
+        ),
+    ],
+)
+def test_samples_without_a_known_language_are_counted(
+    store: Store, tmp_path: Path, populate: Populate, spoken: list[str | None], said: str
+) -> None:
+    made = populate(store, said[:1] + str(spoken[0]), 3, seed=13, texts=["one", "two", "three"], languages=spoken)
+    family = open_family("voxtral", str(tiny_voxtral(tmp_path)), language="per-sample")
+    with pytest.raises(EarmarkError, match=said):
+        open_corpus(store, made.digest, family)
 
 
 def test_long_clips_noise_and_missing_samples_are_refused(store: Store, base: Path, populate: Populate) -> None:

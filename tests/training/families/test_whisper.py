@@ -202,6 +202,34 @@ def test_multilingual_prompts(openai: Path) -> None:
     assert used._id("<|0.00|>") in used._suppressed
 
 
+def test_a_batch_may_mix_languages(openai: Path) -> None:
+    mixed = open_family("whisper", str(openai), language="per-sample", task="translate")
+    model = mixed.model()
+    features = [mixed.features(noise(0.2 + 0.1 * i, seed=i)) for i in range(4)]
+    texts, spoken = ["ja", "a b", "", "nein"], ["de", "English", "en-GB", "de"]
+    batch = mixed.collate(features, texts, spoken)
+    heard = mixed.decode(model, batch)
+    with torch.no_grad():
+        nll, _ = mixed.losses(model, batch)
+        for code in ("de", "en"):
+            rows = [i for i, language in enumerate(spoken) if language[:2].lower() == code]
+            one = open_family("whisper", str(openai), language=code, task="translate")
+            of_one = one.collate([features[i] for i in rows], [texts[i] for i in rows])
+            assert torch.allclose(one.losses(model, of_one)[0], nll[rows], rtol=1e-5)
+            assert [d.text for d in one.decode(model, of_one)] == [heard[i].text for i in rows]
+    other = mixed.losses(model, mixed.collate(features, texts, ["en", "de", "de", "en"]))[0]
+    assert bool(((other - nll).abs() > 1e-4).all())  # the prompt counts
+
+
+def test_samples_without_a_language_of_the_base_are_refused(openai: Path) -> None:
+    mixed = open_family("whisper", str(openai), language="per-sample")
+    assert mixed.speaks("de-AT")
+    assert not mixed.speaks("fr")
+    for languages in (["fr"], [None], None):
+        with pytest.raises(UnknownName, match="no language in base"):
+            mixed.collate([mixed.features(noise(0.1))], ["ja"], languages)
+
+
 def test_english_bases_have_no_language(openai: Path, tmp_path: Path) -> None:
     for file in openai.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
