@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lineage import waveforms
 from lineage.audio import Waveform
+from lineage.environment import package_versions
 from lineage.errors import EarmarkError
 from training.base import Base
 from training.families import Features
@@ -28,6 +29,17 @@ def check(base: Base, extractor: Any, bands: int) -> None:
             f"base {base.ref}: {extractor.feature_size} mel bands from the extractor, {bands} "
             "in the model — correct preprocessor_config.json"
         )
+
+
+def settings(family: str, version: int, extractor: Any, frames: int) -> dict[str, Any]:
+    """All that `columns` depends on besides the sound, for windows of so many frames; see `Family.feature_config`."""
+    return {
+        "family": family,
+        "version": version,
+        "extractor": extractor.to_dict(),
+        "frames": frames,
+        "packages": package_versions("numpy", "soxr", "torch", "transformers"),
+    }
 
 
 def heard(base: Base, extractor: Any, waveform: Waveform, seconds: float) -> npt.NDArray[np.float32]:

@@ -16,15 +16,15 @@ from lineage.errors import EarmarkError
 from training.base import Base
 
 
-def read(base: Base, model_type: str, **tokenizer: Any) -> tuple[Any, Any, Any]:
+def read(base: Base, *types: str, **tokenizer: Any) -> tuple[Any, Any, Any]:
     """Configuration, feature extractor and tokeniser of a base; `tokenizer` says how to open the last.
 
     Raises:
-        EarmarkError: a file is damaged or absent, or it is a model of another type.
+        EarmarkError: a file is damaged or absent, or it is a model of none of the types.
     """
     try:
         config = AutoConfig.from_pretrained(base.path)
-        if config.model_type != model_type:
+        if config.model_type not in types:
             raise EarmarkError(f"base {base.ref} is a {config.model_type} model — write that family in the recipe")
         extractor = AutoFeatureExtractor.from_pretrained(base.path)
         return config, extractor, AutoTokenizer.from_pretrained(base.path, **tokenizer)
@@ -33,8 +33,10 @@ def read(base: Base, model_type: str, **tokenizer: Any) -> tuple[Any, Any, Any]:
         raise EarmarkError(f"base {base.ref} cannot be read ({reason}) — give a complete checkpoint") from error
 
 
-def weights(auto: Any, folder: Path, attention: str, **changes: Any) -> Any:
+def weights(auto: Any, folder: Path, attention: str, *, unused: str | None = None, **changes: Any) -> Any:
     """The model in `folder` by the auto class `auto`: float32, on the CPU; `changes` are fields of its configuration.
+
+    A parameter whose name ends in `unused` may be missing.
 
     Raises:
         EarmarkError: the weights are damaged or incomplete.
@@ -47,7 +49,7 @@ def weights(auto: Any, folder: Path, attention: str, **changes: Any) -> Any:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise EarmarkError(f"the weights in {folder} cannot be read ({reason}) — restore them") from error
-    absent = sorted(report["missing_keys"])
+    absent = sorted(n for n in report["missing_keys"] if unused is None or not n.endswith(unused))
     if absent:  # they would be drawn at random
         raise EarmarkError(
             f"{folder} has no weights for {absent[0]} and {len(absent) - 1} more — give a whole checkpoint"

@@ -21,7 +21,6 @@ from torch.nn import functional
 from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig
 
 from lineage.audio import Waveform
-from lineage.environment import package_versions
 from lineage.errors import EarmarkError, UnknownName
 from training.base import Base
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels, word_confidences
@@ -63,13 +62,7 @@ class Whisper(Family):
     @property
     def feature_config(self) -> dict[str, Any]:
         """See `Family`."""
-        return {
-            "family": self.name,
-            "version": VERSION,
-            "extractor": self.extractor.to_dict(),
-            "frames": self.frames,
-            "packages": package_versions("numpy", "soxr", "torch", "transformers"),
-        }
+        return mels.settings(self.name, VERSION, self.extractor, self.frames)
 
     @property
     def max_seconds(self) -> float:
