@@ -31,13 +31,12 @@ from transformers import VoxtralForConditionalGeneration
 from lineage.audio import Waveform
 from lineage.errors import EarmarkError, UnknownName
 from training.base import Base
-from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels, word_confidences
-from training.families.greedy import greedy
+from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
+from training.families.autoregressive import IGNORED, greedy, nll
 from training.families.pretrained import linear_layers, quiet, read, weights
 from training.languages import LANGUAGES, PER_SAMPLE, find_language
 
 VERSION = 1  # of the arithmetic of features; a new one recomputes them all
-IGNORED = -100
 FRAMES_HEARD_AT_ONCE = 2  # mel frames that the tower's convolutions make one of
 LONGEST_S = 1800.0  # what the released models were taught to transcribe
 TEXT_PER_AUDIO = 2  # text tokens for each audio token, at most: 25 a second
@@ -221,11 +220,7 @@ class Voxtral(Family):
         labels = batch["labels"]
         # Padding stands on the right, where no position that counts looks.
         out = model(inputs_embeds=self._embeds(model, batch), use_cache=False, logits_to_keep=labels.shape[1])
-        # One row a token: the two-dimensional form has no deterministic kernel on CUDA.
-        flat = functional.cross_entropy(
-            out.logits.float().flatten(0, 1), labels.reshape(-1), ignore_index=IGNORED, reduction="none"
-        )
-        return flat.view(labels.shape).sum(dim=1), batch["tokens"]
+        return nll(out.logits, labels), batch["tokens"]
 
     def _embeds(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """What the language model reads: words, and what the tower heard in the place of the audio tokens, [B, T, d]."""
@@ -277,10 +272,7 @@ class Voxtral(Family):
             return logits
 
         room = TEXT_PER_AUDIO * self.chunk_tokens * batch["chunks"]
-        return [
-            Decoded(self._text(w.tokens), w.confidence, word_confidences(self._text, w.tokens, w.scores))
-            for w in greedy(advance, self.end, room, temperature)
-        ]
+        return greedy(advance, self._text, self.end, room, temperature)
 
     def _text(self, tokens: list[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()

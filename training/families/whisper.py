@@ -17,19 +17,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig
 
 from lineage.audio import Waveform
 from lineage.errors import EarmarkError, UnknownName
 from training.base import Base
-from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels, word_confidences
-from training.families.greedy import greedy
+from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
+from training.families.autoregressive import IGNORED, greedy, nll
 from training.families.pretrained import linear_layers, quiet, read, weights
 from training.languages import LANGUAGES, PER_SAMPLE, find_language
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
-IGNORED = -100
 MULTILINGUAL_VOCABULARY = 51_865  # Whisper's own rule: vocabularies from this size on have language tokens in use
 LINEAR = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 
@@ -84,7 +82,8 @@ class Whisper(Family):
     def _encode_anew(self, transcript: str) -> tuple[int, ...]:
         # Whisper was taught texts that begin with a space, as every word inside a text does.
         text = transcript if self._closed else f" {transcript.strip()}"
-        tokens = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        # A transcript that spells a special token is a text all the same.
+        tokens = tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
         if self._unknown is not None and self._unknown in tokens:
             words = tuple(dict.fromkeys(w for w in transcript.split() if self._is_unknown(w)))
             shown = ", ".join(repr(w) for w in words[:5])
@@ -191,7 +190,7 @@ class Whisper(Family):
         Raises:
             EarmarkError: the weights are damaged or incomplete.
         """
-        changes = {} if dropout is None else {"dropout": dropout}
+        changes: dict[str, Any] = {} if dropout is None else {"dropout": dropout}
         model = weights(AutoModelForSpeechSeq2Seq, folder or self.base.path, attention, **changes)
         # Whisper's sinusoidal positions are constants; `from_pretrained` forgets that they take no gradient.
         model.model.encoder.embed_positions.requires_grad_(False)
@@ -200,15 +199,10 @@ class Whisper(Family):
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Family`."""
-        logits = model(
+        out = model(
             input_features=batch["input_features"], decoder_input_ids=batch["decoder_input_ids"], use_cache=False
-        ).logits.float()
-        labels = batch["labels"]
-        # One row a token: the two-dimensional form has no deterministic kernel on CUDA.
-        flat = functional.cross_entropy(
-            logits.reshape(-1, logits.shape[-1]), labels.reshape(-1), ignore_index=IGNORED, reduction="none"
         )
-        return flat.view(labels.shape).sum(dim=1), batch["tokens"]
+        return nll(out.logits, batch["labels"]), batch["tokens"]
 
     @torch.no_grad()
     def decode(self, model: torch.nn.Module, batch: Batch, *, temperature: float = 1.0) -> list[Decoded]:
@@ -232,10 +226,7 @@ class Whisper(Family):
             return logits
 
         room = torch.full((len(heard),), self.config.max_target_positions - self.prompt_length + 1, device=device)
-        return [
-            Decoded(self._text(w.tokens), w.confidence, word_confidences(self._text, w.tokens, w.scores))
-            for w in greedy(advance, self.end, room, temperature)
-        ]
+        return greedy(advance, self._text, self.end, room, temperature)
 
     def _text(self, tokens: list[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)).strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig, VoxtralProcessor
+from transformers import AutoProcessor, GenerationConfig, VoxtralProcessor
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.sets import SampleSet
@@ -198,6 +198,24 @@ def test_saved_and_opened_again_it_is_the_same(family: Family, batch: Batch, tmp
     assert again.feature_digest == family.feature_digest
     with torch.no_grad():
         assert torch.equal(family.losses(model, batch)[0], again.losses(again.model(), batch)[0])
+
+
+def test_what_is_saved_is_what_transformers_opens(family: Family, tmp_path: Path) -> None:
+    family.save(family.model(), tmp_path)
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    assert isinstance(processor, VoxtralProcessor)
+    assert processor.audio_token == "[AUDIO]"
+
+
+def test_a_tokeniser_in_the_format_of_transformers_will_do(family: Family, folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "tekken.json").unlink()
+    family.tokenizer.save_pretrained(copy)
+    other = open_family("voxtral", str(copy), language="pl")
+    assert [other.encode(t) for t in TEXTS] == [family.encode(t) for t in TEXTS]
+    assert other.prompt("pl", 2) == family.prompt("pl", 2)
+    other.save(other.model(), tmp_path / "saved")
+    assert open_family("voxtral", str(tmp_path / "saved")).encode("one") == family.encode("one")
 
 
 def test_dropout_is_the_recipes_or_the_bases_own(family: Family) -> None:

@@ -1,29 +1,38 @@
-"""Greedy decoding, as every family that writes token after token does it."""
+"""What models share that write token after token: the loss of given tokens, and greedy decoding."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
+
+from training.families import Decoded, word_confidences
+
+IGNORED = -100  # a label that the loss does not count
 
 
-@dataclass(frozen=True)
-class Written:
-    """Tokens of one utterance without the end token, their log probabilities, and the confidence, which counts it, too."""
-
-    tokens: list[int]
-    scores: list[float]
-    confidence: float
+def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood in nats of `labels` [B, T] under `logits` [B, T, V], summed over each utterance's own [B]."""
+    # One row a token: the two-dimensional form has no deterministic kernel on CUDA.
+    flat = functional.cross_entropy(
+        logits.float().flatten(0, 1), labels.reshape(-1), ignore_index=IGNORED, reduction="none"
+    )
+    return flat.view(labels.shape).sum(dim=1)
 
 
 def greedy(
-    advance: Callable[[torch.Tensor | None], torch.Tensor], end: int, room: torch.Tensor, temperature: float
-) -> list[Written]:
+    advance: Callable[[torch.Tensor | None], torch.Tensor],
+    text: Callable[[list[int]], str],
+    end: int,
+    room: torch.Tensor,
+    temperature: float,
+) -> list[Decoded]:
     """The likeliest token, over and over, until all of B utterances have ended.
 
     Args:
         advance: logits [B, V] of the next token, given the last ones [B, 1] (None at first).
+        text: spells tokens.
         end: the token that ends an utterance.
         room: tokens that each utterance may have at most, its end token included [B].
         temperature: logits are divided by it for the probabilities; it changes no token.
@@ -47,9 +56,12 @@ def greedy(
         step = token[:, None]
     confidence = torch.exp(score / length).tolist()
     ids, each = torch.stack(chosen, dim=1).tolist(), torch.stack(scores, dim=1).tolist()
-    return [_written(*row, end) for row in zip(ids, each, confidence, strict=True)]
+    return [_decoded(text, end, *row) for row in zip(ids, each, confidence, strict=True)]
 
 
-def _written(ids: list[int], scores: list[float], confidence: float, end: int) -> Written:
-    count = ids.index(end) if end in ids else len(ids)
-    return Written(ids[:count], scores[:count], confidence)
+def _decoded(
+    text: Callable[[list[int]], str], end: int, ids: list[int], scores: list[float], confidence: float
+) -> Decoded:
+    """Token ids with their log probabilities as text; `confidence` counts the end token, too."""
+    tokens = ids[: ids.index(end)] if end in ids else ids
+    return Decoded(text(tokens), confidence, word_confidences(text, tokens, scores))
