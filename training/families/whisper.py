@@ -44,6 +44,7 @@ class Whisper(Family):
         mels.check(base, self.extractor, self.config.num_mel_bins)
         self.frames = 2 * self.config.max_source_positions
         self.end = _first(self.config.eos_token_id)
+        self._added: dict[str, int] = self.tokenizer.get_added_vocab()
         self.multilingual = self._is_multilingual()
         self._instructions = self._after_language()
         self.prompt_length = 1 + self.multilingual + len(self._instructions)
@@ -108,8 +109,7 @@ class Whisper(Family):
         return self._unknown in self.tokenizer(word, add_special_tokens=False)["input_ids"]
 
     def _id(self, token: str) -> int | None:
-        found = self.tokenizer.get_added_vocab().get(token)
-        return None if found is None else int(found)
+        return self._added.get(token)
 
     def _is_multilingual(self) -> bool:
         """Whether prompts name the language; a recipe that gives one to a base without is refused."""
@@ -152,7 +152,7 @@ class Whisper(Family):
 
     def _language(self, language: str) -> int | None:
         row = find_language(language)
-        return self._id(row.whisper if row and row.whisper else f"<|{language.lower()}|>")
+        return self._id(row.whisper) if row is not None and row.whisper is not None else None
 
     # -- batches -----------------------------------------------------------------------------------------------------
 

@@ -226,6 +226,7 @@ def test_samples_without_a_language_of_the_base_are_refused(openai: Path) -> Non
     mixed = open_family("whisper", str(openai), language="per-sample")
     assert mixed.speaks("de-AT")
     assert not mixed.speaks("fr")
+    assert not mixed.speaks("transcribe")  # a token, but no language
     for languages in (["fr"], [None], None):
         with pytest.raises(UnknownName, match="no language in base"):
             mixed.collate([mixed.features(noise(0.1))], ["ja"], languages)
