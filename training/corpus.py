@@ -149,7 +149,7 @@ def _open(store: Store, set_digest: str, family: Family, transcripts: str, progr
         raise EarmarkError(f"set {set_digest[:12]} has no members on record — run: earmark verify")
     table = table.take(pa.array(_order(table["sample_id"])))
     _check_samples(table, family)
-    languages = _languages(table, family)
+    languages = languages_of(table, family)
     said = store.vault.transcripts(ids)
     spoken = [said.get(i) for i in ids.to_pylist()]
     silent_ones = [i for i, text in zip(ids.to_pylist(), spoken, strict=True) if text is None]
@@ -182,14 +182,18 @@ def _check_samples(table: pa.Table, family: Family) -> None:
             )
 
 
-def _languages(table: pa.Table, family: Family) -> list[str | None]:
-    """What each sample brings; None for all where the recipe gives the language."""
+def languages_of(samples: pa.Table, family: Family) -> list[str | None]:
+    """What each of `samples` (columns `sample_id`, `attributes`) brings; None for all where the recipe gives the language.
+
+    Raises:
+        EarmarkError: some bring none, or one that the base does not know.
+    """
     if family.language != PER_SAMPLE:
-        return [None] * len(table)
-    said = [dict(a or ()).get("language") for a in table["attributes"].to_pylist()]
+        return [None] * len(samples)
+    said = [dict(a or ()).get("language") for a in samples["attributes"].to_pylist()]
     wrong = [i for i, language in enumerate(said) if language is None or not family.speaks(language)]
     if wrong:
-        ids = table["sample_id"].to_pylist()
+        ids = samples["sample_id"].to_pylist()
         unknown = sorted({repr(said[i]) for i in wrong if said[i] is not None})
         raise _several(
             f"have no language that base {family.base.ref} knows ({', '.join(unknown[:5]) or 'none is recorded'})",
