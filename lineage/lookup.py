@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from lineage.ids import Halves, halves, id_array, sort_unique
 from lineage.schema import TABLES
-from lineage.sql import identifier
+from lineage.sql import completed, identifier
 from lineage.verifier import BY
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Lookup:
             parts = [p for f in files for p in f.rows(ids, columns)]
         rest = [s for s in self._store.segments(table) if not s.order]
         if rest and len(ids):
-            parts.append(self._unsorted(rest, key, ids, columns))
+            parts.append(self._unsorted(table, rest, key, ids, columns))
         return pa.concat_tables([p.cast(schema) for p in parts]) if parts else schema.empty_table()
 
     def transforms(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -88,13 +88,13 @@ class Lookup:
 
         return self._store.steadily(read)
 
-    def _unsorted(self, segments: list[Segment], key: str, ids: Halves, columns: Sequence[str]) -> pa.Table:
+    def _unsorted(self, table: str, segments: list[Segment], key: str, ids: Halves, columns: Sequence[str]) -> pa.Table:
         paths = [str(self._store.root / s.path) for s in segments]
         wanted = id_array(ids)
         few = ", ".join(f"'{i}'::UUID" for i in wanted.to_pylist()) if len(ids) <= FEW else "SELECT id FROM wanted"
         listed = ", ".join(identifier(c) for c in columns)
         return self._store.sql(
-            f"SELECT {listed} FROM read_parquet(?, union_by_name = true) WHERE {key} IN ({few})",
+            f"SELECT {listed} FROM {completed(TABLES[table], 'read_parquet(?, union_by_name = true)')} WHERE {key} IN ({few})",
             [paths],
             tables={"wanted": pa.table({"id": wanted})},
         )

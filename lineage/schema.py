@@ -336,7 +336,7 @@ _TABLES = (
         _col("position", I64, "Place in the log, from 0.", nullable=False),
         _col("leaf", TEXT, "Leaf hash.", nullable=False),
         _col("manifest", TEXT, "Digest of the manifest.", nullable=False),
-        _col("at", TIME, "When.", nullable=False),
+        _col("at", TIME, "When the run ended.", nullable=False),
     ),
 )
 

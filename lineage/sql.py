@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from lineage.ids import halves, sort_unique
 from lineage.schema import TABLES, Table
+from lineage.verifier import leaf_hash
 
 if TYPE_CHECKING:
     from lineage.store import Store
@@ -29,6 +30,8 @@ DUCKDB_TYPES = {
     pa.int32(): "INTEGER",
     pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
 }
+
+LOG = "log_entries"
 
 
 def _models(samples: str) -> str:
@@ -212,6 +215,9 @@ class Views:
     def update(self, connection: duckdb.DuckDBPyConnection, store: Store, tables: Iterable[str]) -> None:
         """Make the views of `tables` show what is published now."""
         for name in tables:
+            if name == LOG:
+                self._update_log(connection, store)
+                continue
             attributes = store.attributes() if name == "samples" else {}
             state = (store.changes(name), tuple(sorted(attributes.items())))
             if self._made.get(name) == state:
@@ -219,8 +225,32 @@ class Views:
             root = store.root.resolve()
             files = [f"{root}/{s.path}" for s in store.segments(name)]
             newest = name == "samples" and _described_anew(store)
-            connection.execute(f"CREATE OR REPLACE VIEW {name} AS {view(TABLES[name], files, attributes, newest)}")
+            shown = f"CREATE OR REPLACE VIEW {name} AS "
+            try:
+                connection.execute(shown + view(TABLES[name], files, attributes, newest))
+            except duckdb.BinderException:  # files of earlier versions alone, which lack a column
+                connection.execute(shown + view(TABLES[name], files, attributes, newest, whole=False))
             self._made[name] = state
+
+    def _update_log(self, connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+        """The log is no segments but small files of its own, so its rows are put into a table."""
+        ends = {m.run.id: m.run.ended for m in store.manifests()}
+        entries = [e for e in store.log.entries() if e.run in ends]
+        if self._made.get(LOG) == (len(entries),):
+            return
+        columns = {
+            "position": [e.position for e in entries],
+            "leaf": [leaf_hash(e.to_bytes()).hex() for e in entries],
+            "manifest": [e.manifest for e in entries],
+            "at": [ends[e.run] for e in entries],
+            "run_id": [e.run for e in entries],
+        }
+        connection.register("logged", pa.table(columns, schema=TABLES[LOG].arrow))
+        try:
+            connection.execute(f"CREATE OR REPLACE TABLE {LOG} AS FROM logged")
+        finally:
+            connection.unregister("logged")
+        self._made[LOG] = (len(entries),)
 
 
 def _described_anew(store: Store) -> bool:
@@ -239,11 +269,17 @@ def _described_anew(store: Store) -> bool:
     return len(store.lookup.index("samples", "sample_id", distinct, "sample_id", "samples")) > 0
 
 
-def view(table: Table, files: list[str], attributes: dict[str, str], newest: bool = False) -> str:
-    """The SELECT behind a table's view; with `newest`, of samples described more than once the newest row holds."""
+def view(
+    table: Table, files: list[str], attributes: dict[str, str], newest: bool = False, *, whole: bool = True
+) -> str:
+    """The SELECT behind a table's view, of exactly the documented columns and one for each attribute.
+
+    With `newest`, of samples described more than once the newest row holds. Unless the files are `whole`, columns that none
+    of them has are null.
+    """
     if files:
-        listed = ", ".join(quote(f) for f in files)
-        body = f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+        source = f"read_parquet([{', '.join(map(quote, files))}], union_by_name = true)"
+        body = f"SELECT {', '.join(map(identifier, table.names))} FROM {source if whole else completed(table, source)}"
         if newest:
             body += " QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
     else:
@@ -251,6 +287,14 @@ def view(table: Table, files: list[str], attributes: dict[str, str], newest: boo
     if not attributes:
         return body
     return f"SELECT *{_attribute_columns(attributes)} FROM ({body})"
+
+
+def completed(table: Table, source: str) -> str:
+    """The rows of a source that an earlier version may have written, with every column of `table`, as a sub-select.
+
+    DuckDB then counts rows by reading them; so not where it is not needed.
+    """
+    return f"({empty(table)} UNION ALL BY NAME SELECT * FROM {source})"
 
 
 def define_macros(connection: duckdb.DuckDBPyConnection) -> None:

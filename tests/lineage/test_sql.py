@@ -125,3 +125,18 @@ def test_a_store_opens_alike_with_its_cache_without_and_with_a_forged_one(record
     (other.root / "cache").mkdir()
     (other.root / packed.NAME).write_bytes(original)  # of another store: signed with another key
     assert other.manifests() == []
+
+
+def test_the_log_can_be_asked_like_any_table(recorded: Store, tmp_path: Path) -> None:
+    connection = recorded.connect()
+    sql.write_catalog(recorded, tmp_path / "catalog.duckdb")
+    for asked in (connection, duckdb.connect(str(tmp_path / "catalog.duckdb"), read_only=True)):
+        found = asked.sql(
+            "SELECT l.position, l.manifest, r.kind FROM log_entries l JOIN runs r USING (run_id) ORDER BY 1"
+        )
+        assert found.fetchall() == [
+            (e.position, e.manifest, r.kind) for e, r in zip(recorded.log.entries(), recorded.runs(), strict=True)
+        ]
+    with recorded.run("later"):
+        pass
+    assert recorded.sql("FROM log_entries").num_rows == 3
