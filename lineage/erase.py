@@ -4,12 +4,13 @@
     done = erase(store, found.scope, reason="request of 3 May")
 
 An erasure is a run like any other. It writes the rows of the vault that survive into new segments (each row keeps the
-`run_id` of the run that wrote it), names in its manifest the files that it takes away, and is signed into the log: that is
-the tombstone. Then the files are deleted. Rows of public tables stay, and so do their digests and proofs: they hold hashes
-and numbers, and without the vault nobody can tell whose. What goes besides the vault's rows: artifacts with features of a
-sample, which can be turned back into speech; and blocks of gradients, which can be too in part and are only a cache of
-`influences`. Weights stay, and their models are marked as owing a retrain; exports, which left the store, as owing a
-withdrawal. Every named set gets a successor of the same name without the erased, so the same recipe trains without them.
+`run_id` of the run that wrote it), names in its manifest the files that it takes away, and is signed into the log: that
+is the tombstone. Then the files are deleted. Rows of public tables stay, and so do their digests and proofs: they hold
+hashes and numbers, and without the vault nobody can tell whose. What goes besides the vault's rows: artifacts with
+features of a sample, which can be turned back into speech; and blocks of gradients, which can be too in part and are only
+a cache of `influences`. Weights stay, and their models are marked as owing a retrain; exports, which left the store, as
+owing a withdrawal (`lineage.obligations`). Every named set gets a successor of the same name without the erased, so the
+same recipe trains without them.
 
 Laws: once `erase` returns, no published file under the store holds a byte of it, nor anything that killed writers left; a
 crash after publication is made good by `finish`, which every erasure begins with; a run that was at work meanwhile (it is
@@ -24,7 +25,6 @@ whoever has the vault's key *and* knows the name can compute the key again.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -44,6 +44,7 @@ from lineage.errors import Conflict, EarmarkError
 from lineage.identity import file_digest, uuid7
 from lineage.ids import Halves, halves, id_array, without
 from lineage.merge import ORIGIN
+from lineage.obligations import mark_late, owe
 from lineage.reach import CACHES, Reach, Scope, reach, vault_places
 from lineage.runs import Manifest, Run, Segment
 from lineage.schema import VAULT, Table
@@ -56,8 +57,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 5
 VERSIONED = ("set", "split")  # kinds of sets that get a successor without the erased
-RETRAIN, WITHDRAW = "owes_retrain", "owes_withdrawal"
-SETTLED = ("retired", "withdrawn")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def erase(store: Store, scope: Scope, *, reason: str | None = None) -> Erasure:
 def finish(store: Store) -> int:
     """Delete what earlier erasures took away and a crash left lying, and what killed writers left; how many files.
 
-    Models that were still in training while something was erased are marked here, too.
+    Models that were still in training while something was erased, or were built on such since, are marked here, too.
     """
     from lineage.sweep import sweep
 
@@ -110,7 +109,7 @@ def finish(store: Store) -> int:
     ]
     _delete(store.root, left)
     swept = sweep(store, 0.0, ("vault", "artifacts"))
-    _mark_late(store)
+    mark_late(store)
     return len(left) + swept.replaced + swept.leftovers
 
 
@@ -123,7 +122,7 @@ def _erase(store: Store, found: Reach, reason: str | None) -> Erasure:
             _rewrite(run, table, found)
         run.removed += [artifacts.place(store.root, d).relative_to(store.root).as_posix() for d in found.caches]
         _tombstones(run, found, at, reason)
-        _owe(run, found, at)
+        owe(run, found, at)
         successors = _successors(run, found)
         run.inputs += list(dict.fromkeys(s.digest for s in found.sets))
         run.result = {
@@ -245,19 +244,6 @@ def _tombstones(run: Run, found: Reach, at: datetime, reason: str | None) -> Non
     )
 
 
-def _owe(run: Run, found: Reach, at: datetime) -> None:
-    for m in found.models:
-        detail = {"erasure": run.id, "samples": m["samples"]}
-        run.append("model_events", [_event(m["model_id"], RETRAIN, detail, at)])
-    for e in found.exports:
-        detail = {"erasure": run.id, "export": e["run_id"], "format": e["format"], "to": e["to"]}
-        run.append("model_events", [_event(e["digest"], WITHDRAW, detail, at)])
-
-
-def _event(what: str, event: str, detail: dict[str, Any], at: datetime) -> dict[str, Any]:
-    return {"model_id": what, "event": event, "detail": json.dumps(detail, sort_keys=True), "at": at}
-
-
 def _successors(run: Run, found: Reach) -> dict[str, str]:
     """The sets that now go by the names of those that held erased samples: what is left of them."""
     newest = {s.name: s.digest for s in sample_sets(run.store)}
@@ -270,48 +256,6 @@ def _successors(run: Run, found: Reach) -> dict[str, str]:
         if len(rest):
             made[s.digest] = create_set(run, rest, name=s.name, kind=s.kind, parents=[s.digest]).digest
     return made
-
-
-def owing(store: Store) -> list[dict[str, Any]]:
-    """Models and exports that owe a retrain or a withdrawal: `digest`, `event`, `at`, `detail`, oldest first.
-
-    A model has made good once it is retired or once a younger model of its name is free of such an event; an export once
-    it is withdrawn.
-    """
-    settled = ", ".join(f"'{s}'" for s in SETTLED)
-    rows = store.sql(
-        f"""
-        SELECT o.model_id AS digest, o.event, max(o."at") AS "at", arg_max(o.detail, o."at") AS detail FROM model_events o
-        WHERE o.event IN ('{RETRAIN}', '{WITHDRAW}')
-          AND NOT EXISTS (FROM model_events s WHERE s.model_id = o.model_id AND s.event IN ({settled}) AND s."at" >= o."at")
-          AND NOT EXISTS (
-            FROM models old JOIN models young ON young.name = old.name AND young.run_id > old.run_id
-            WHERE old.model_id = o.model_id AND young.run_id > o.run_id AND young.model_id NOT IN
-              (SELECT model_id FROM model_events WHERE event = '{RETRAIN}'))
-        GROUP BY ALL ORDER BY max(o."at"), digest"""
-    ).to_pylist()
-    return [{**r, "detail": json.loads(r["detail"])} for r in rows]
-
-
-def _mark_late(store: Store) -> None:
-    """Mark models that were in training when samples of theirs were erased, and were published afterwards."""
-    if not store.erasures:
-        return
-    late = store.sql(
-        f"""
-        SELECT m.model_id, max(t.run_id) AS erasure, count(DISTINCT e.sample_id) AS samples
-        FROM exposures e JOIN models m ON m.run_id = e.run_id
-        JOIN erasures t ON t.sample_id = e.sample_id AND t.run_id > e.run_id
-        WHERE e.weight > 0 AND m.model_id NOT IN (SELECT model_id FROM model_events WHERE event = '{RETRAIN}')
-        GROUP BY m.model_id ORDER BY m.model_id"""
-    ).to_pylist()
-    if late:
-        at = datetime.now(UTC)
-        with store.run("mark", job=RETRAIN) as run:
-            rows = [
-                _event(m["model_id"], RETRAIN, {"erasure": m["erasure"], "samples": m["samples"]}, at) for m in late
-            ]
-            run.append("model_events", rows)
 
 
 # -- runs that were at work meanwhile --------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ models that stand on those, predictions, exports. Law: what was erased once is n
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -268,16 +268,22 @@ def _sets(store: Store, wanted: dict[str, pa.Table]) -> tuple[SampleSet, ...]:
 
 def _models(store: Store, ids: Halves) -> tuple[dict[str, Any], ...]:
     """Models that consumed any of the samples, then models that stand on those."""
-    found = {m["model_id"]: m for m in models_of(store, id_array(ids)).to_pylist()}
-    columns = ["model_id", "name", "run_id", "artifact"]
-    known = store.sql(f"SELECT {', '.join(columns)} FROM models ORDER BY run_id").to_pylist()
+    found = models_of(store, id_array(ids)).to_pylist()
+    further = [{**m, "exposures": 0, "samples": 0} for m in built_on(store, {m["model_id"] for m in found})]
+    return (*found, *further)
+
+
+def built_on(store: Store, models: Set[str]) -> list[dict[str, Any]]:
+    """Further models that were trained from any of these or from one another: model_id, name and run_id, oldest first."""
+    known = store.sql("SELECT model_id, name, run_id, artifact FROM models ORDER BY run_id").to_pylist()
     inputs = {r.id: set(r.inputs) for r in store.runs() if r.kind == "train"}
-    tainted = set(found) | {m["artifact"] for m in known if m["model_id"] in found}
+    tainted = {*models, *(m["artifact"] for m in known if m["model_id"] in models)}
+    found = {}
     for m in known:  # in the order of their runs: none stands on a later one
-        if m["model_id"] not in found and inputs.get(m["run_id"], set()) & tainted:
-            found[m["model_id"]] = {**{c: m[c] for c in columns[:3]}, "exposures": 0, "samples": 0}
-            tainted |= {m["model_id"], m["artifact"]}
-    return tuple(found.values())
+        if m["model_id"] not in models and inputs.get(m["run_id"], set()) & tainted:
+            tainted |= {m["model_id"], m.pop("artifact")}
+            found[m["model_id"]] = m
+    return list(found.values())
 
 
 def _caches(store: Store, ids: Halves, sets: set[str], models: set[str]) -> tuple[str, ...]:

@@ -204,9 +204,9 @@ _TABLES = (
     ),
     _table(
         "model_events",
-        "What happened to a model after training: registered, promoted, rolled back, owing a retrain.",
+        "What happened to a model after training: registered, promoted, rolled back, owing a retrain and how that was settled.",
         _col("model_id", TEXT, "The model; where an export owes a withdrawal, its digest.", nullable=False),
-        _low("event", "What happened: 'owes_retrain', 'owes_withdrawal', 'retired', 'withdrawn' …", nullable=False),
+        _low("event", "'owes_retrain', 'owes_withdrawal', 'retired', 'withdrawn', 'retrained' …", nullable=False),
         _low("alias", "Alias that moved, e.g. 'production'."),
         _col("detail", TEXT, "JSON."),
         _col("at", TIME, "When.", nullable=False),

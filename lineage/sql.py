@@ -43,6 +43,14 @@ def _models(samples: str) -> str:
         GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id"""
 
 
+CONSUMPTION = """
+        SELECT coalesce(p.id, e.sample_id) AS sample_id, p.id IS NOT NULL AS planned, coalesce(e.exposures, 0) AS exposures,
+               coalesce(e.weightless, 0) AS weightless
+        FROM ({planned}) p FULL JOIN (
+          SELECT sample_id, count(*) AS exposures, count(*) FILTER (weight = 0) AS weightless FROM exposures
+          WHERE {run} GROUP BY sample_id) e ON e.sample_id = p.id"""
+
+
 # A parameter stands in a sub-select of its own wherever `samples` is in view, whose attribute columns may bear its name.
 MACROS = {
     "behind_model": (
@@ -138,6 +146,15 @@ MACROS = {
         SELECT 'model', m.model_id, m.name, n FROM models m JOIN (SELECT run_id, count(DISTINCT sample_id) AS n
             FROM exposures SEMI JOIN held USING (sample_id) WHERE weight > 0 GROUP BY run_id) USING (run_id)
         ORDER BY ALL""",
+    ),
+    "consumption": (
+        "(run, planned)",
+        "What a training run consumed of a set: every sample planned or consumed, how often, and how often with weight zero.",
+        CONSUMPTION.format(
+            planned="SELECT DISTINCT sample_id AS id FROM members WHERE starts_with(set_digest, planned)",
+            run="starts_with(run_id, run)",
+        )
+        + " ORDER BY ALL",
     ),
     "set_diff": (
         "(a, b)",

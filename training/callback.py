@@ -101,8 +101,10 @@ class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Stand at the model's door."""
+        """Stand at the model's door, and note how much is planned (`lineage.consumed` holds it against what comes)."""
         self._state = state
+        counted = args.max_steps > 0
+        self._run.result["planned"] = {"epochs": None if counted else args.num_train_epochs, "steps": state.max_steps}
         self._door = model.register_forward_pre_hook(self._enter, with_kwargs=True)
 
     def on_step_begin(

@@ -1,4 +1,4 @@
-"""Verbs that ask the record: sql, trace, impact, sets, runs, models, diff, schema, shell."""
+"""Verbs that ask the record: sql, trace, impact, sets, runs, models, diff, consumed, schema, shell."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from rich.tree import Tree
 
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
 from earmark.cli.output import console, print_rows, say, short
+from lineage import consumed as against_plan
 from lineage import graph, reach, reference, schema, sets, sql
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.store import Store
 
 HOPS_SHOWN = 40
+NAMED = 10  # samples printed of each kind of difference; all of them with --json
 
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
     app.command("sql")(sql_)
-    for verb in (trace, impact, sets_, runs, models, diff, schema_, shell):
+    for verb in (trace, impact, sets_, runs, models, diff, consumed, schema_, shell):
         app.command(verb.__name__.rstrip("_"))(verb)
 
 
@@ -126,10 +128,10 @@ def diff(
     say(f"{left.name} ({short(left.digest)}, {left.size}) and {right.name} ({short(right.digest)}, {right.size}):")
     say(f"{left.size - len(only_a)} in both, {len(only_a)} only in the first, {len(only_b)} only in the second")
     for name, ids in ((left.name, only_a), (right.name, only_b)):
-        for sample in ids.to_pylist()[:10]:
+        for sample in ids.to_pylist()[:NAMED]:
             say(f"  only in {name}: {sample}")
-        if len(ids) > 10:
-            say(f"  … and {len(ids) - 10} more; all with --json")
+        if len(ids) > NAMED:
+            say(f"  … and {len(ids) - NAMED} more; all with --json")
 
 
 def _set_of(store: Store, ref: str) -> sets.SampleSet:
@@ -140,6 +142,44 @@ def _set_of(store: Store, ref: str) -> sets.SampleSet:
         if len(run) != 1 or not run[0].inputs:
             raise
         return sets.resolve_set(store, run[0].inputs[0])
+
+
+def consumed(
+    run: Annotated[str, typer.Argument(help="A training run, or its model: name, id, or the beginning of one.")],
+    planned: Annotated[
+        str | None, typer.Option(help="The set that was planned; default: the one that the run names.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes that were planned; default: what the run noted.", min=0.0)
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold what a training run consumed against what was planned; exit status 1 if they differ."""
+    found = against_plan.consumption(Store.open(store), run, planned=planned, epochs=epochs)
+    if as_json:
+        print_rows([found.to_json()], as_json=True)
+    else:
+        _tell_consumed(found)
+    if not found.as_planned:
+        raise typer.Exit(1)
+
+
+def _tell_consumed(found: against_plan.Consumption) -> None:
+    passes = "an unknown number of" if found.epochs is None else f"{found.epochs:g}"
+    say(
+        f"planned: {found.planned.size} samples of {found.planned.name} ({short(found.planned.digest)}), {passes} passes"
+    )
+    say(f"consumed: {found.exposures} exposures, run {found.run.id}")
+    for difference in against_plan.DIFFERENCES:
+        rows = found.rows(difference).to_pylist()
+        meant = sum(r["intended"] for r in rows)
+        say(f"{difference}: {len(rows)}" + (f", {meant} of them left out by the plan" if meant else ""))
+        for r in rows[:NAMED]:
+            say(f"  {r['sample_id']}" + (f"  {r['exposures']} exposures" if r["exposures"] else ""))
+        if len(rows) > NAMED:
+            say(f"  … and {len(rows) - NAMED} more; all with --json")
+    say("as planned" if found.as_planned else "NOT as planned")
 
 
 def trace(

@@ -64,12 +64,15 @@ def check_proof(
 def verify(
     store: StoreOption = DEFAULT_STORE,
     against: Annotated[Path | None, typer.Option(help="A checkpoint that was kept elsewhere.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every row as well: did compactions keep them all?")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check every byte of the record against the signed log; exit status 1 if anything was changed."""
     Store.open(store)
     with progress("verifying") as tell:
-        report = check(store, against, tell)
+        report = check(store, against, tell, deep)
     if as_json:
         value: dict[str, Any] = {"ok": report.ok, "runs": report.runs, "files": report.files, "bytes": report.bytes}
         value |= {

@@ -14,9 +14,10 @@ from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import plain, print_rows, say, short
 from lineage import policy as policies
 from lineage import reach, rights, spdx
-from lineage.erase import Erasure, finish, owing
+from lineage.erase import Erasure, finish
 from lineage.erase import erase as erase_now
 from lineage.errors import EarmarkError
+from lineage.obligations import owing
 from lineage.sets import resolve_set
 from lineage.store import Store
 
@@ -146,7 +147,7 @@ def _told(done: Erasure) -> None:
         say(f"{len(done.working)} runs are being written; if they hold anything of it, they will not be published")
     models, exports = len(done.reach.models), len(done.reach.exports)
     if models or exports:
-        say(f"{models} models owe a retrain, {exports} exports a withdrawal")
+        say(f"{models} models owe a retrain, {exports} exports a withdrawal: earmark owing")
 
 
 def retain(
@@ -182,12 +183,9 @@ def retain(
     else:
         print_rows(rows)
         say("erased" if yes else "nothing was erased; to do so: earmark retain --yes")
-    owed = owing(opened)
+    owed = len(owing(opened))
     if owed:
-        say(f"{len(owed)} models and exports owe a retrain or a withdrawal:")
-        print_rows(
-            [{"what": short(o["digest"]), "owes": o["event"].removeprefix("owes_"), "since": o["at"]} for o in owed]
-        )
+        say(f"{owed} models and exports owe a retrain or a withdrawal; which: earmark owing")
 
 
 def consent(

@@ -17,11 +17,12 @@ from lineage import reach as scopes
 from lineage.audio import Waveform, encode, quantise
 from lineage.compact import compact
 from lineage.derive import Job, apply, transform_set
-from lineage.erase import Conflict, erase, finish, owing
+from lineage.erase import Conflict, erase, finish
 from lineage.errors import EarmarkError, UnknownName
 from lineage.graph import resolve_sample
 from lineage.ids import id_array
 from lineage.ingest import ingest
+from lineage.obligations import owing
 from lineage.reach import reach
 from lineage.rights import consent
 from lineage.sets import create_set, members, prove, resolve_set

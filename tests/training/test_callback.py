@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 
+from lineage.consumed import NEVER, UNPLANNED, consumption
 from lineage.errors import EarmarkError
+from lineage.sets import create_set
 from lineage.store import Store
 from training.callback import TRAVELLER, EarmarkCallback
 
@@ -64,11 +66,12 @@ def test_what_entered_the_model_is_what_is_on_record(
     model(torch.zeros(1, 1), torch.zeros(1, 1))  # the door is gone
 
 
-def test_evaluation_is_no_exposure(store: Store) -> None:
+def test_evaluation_is_no_exposure(store: Store, tmp_path: Path) -> None:
     with store.run("train") as run:
         recorder = EarmarkCallback(run)
         model = Spy()
-        recorder.on_train_begin(None, type("State", (), {"global_step": 0, "epoch": 0.0})(), None, model=model)
+        args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+        recorder.on_train_begin(args, TrainerState(epoch=0.0), TrainerControl(), model=model)
         batch = recorder.collator(collate)([{"x": 1.0, "labels": 0.0, "sample_id": uuid.uuid4()}])
         model.eval()
         model(**batch)
@@ -82,3 +85,26 @@ def test_evaluation_is_no_exposure(store: Store) -> None:
 def test_items_without_an_id_are_refused(store: Store) -> None:
     with store.run("train") as run, pytest.raises(EarmarkError, match="items have no 'clip' — add the sample's id"):
         EarmarkCallback(run, column="clip").collator(collate)([{"x": 1.0, "labels": 0.0}])
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_what_the_loader_dropped_is_named_by_whoever_asks(store: Store, tmp_path: Path, drop_last: bool) -> None:
+    """Anybody's script on a planned set: one item too many in it, and a last batch that may be dropped."""
+    ids = [uuid.UUID(int=random.Random(i).getrandbits(128)) for i in range(7)]
+    with store.run("ingest") as run:
+        planned = create_set(run, ids[:6], name="planned")
+    data = [{"x": 0.0, "labels": 0.0, "sample_id": s} for s in ids]
+    with store.run("train", inputs=[planned.digest]) as run:
+        recorder = EarmarkCallback(run)
+        args = TrainingArguments(
+            output_dir=str(tmp_path), num_train_epochs=1, per_device_train_batch_size=2, use_cpu=True, report_to="none",
+            remove_unused_columns=False, disable_tqdm=True, save_strategy="no", dataloader_drop_last=drop_last,
+        )  # fmt: skip
+        Trainer(Spy(), args, train_dataset=data, data_collator=recorder.collator(collate), callbacks=[recorder]).train()
+    found = consumption(store, run.id)
+    taken = set(store.read("exposures", ["sample_id"], "run_id = ?", [run.id])["sample_id"].to_pylist())
+    assert len(taken) == 7 - drop_last
+    assert found.epochs == 1
+    assert set(found.ids(NEVER).to_pylist()) == set(ids[:6]) - taken
+    assert set(found.ids(UNPLANNED).to_pylist()) == {ids[6]} & taken
+    assert not found.as_planned

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from lineage import reach, verifier
-from lineage.erase import erase, owing
+from lineage.erase import erase
+from lineage.obligations import owing
 from lineage.policy import Policy, PolicyRefused, adopt
 from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
