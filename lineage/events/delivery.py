@@ -135,13 +135,19 @@ def _make(kept: Path) -> Receivers:
     from openlineage.client import OpenLineageClient
     from openlineage.client.transport.noop import NoopConfig, NoopTransport
 
+    silenced = logging.root.manager.disable
     try:
         config = OpenLineageClient(transport=NoopTransport(NoopConfig())).config
         if not (config.transport or {}).get("type") and not os.environ.get("OPENLINEAGE_URL"):
             return _NOBODY  # the client would print every event
+        logging.disable()  # what the client says with a traceback is said in one line here
         return Sender(OpenLineageClient(), kept)
+    except ModuleNotFoundError as error:
+        return Broken(f"{error.name} is not installed", kept)
     except Exception as error:  # noqa: BLE001 - a configuration that is wrong must not fail a run
         return Broken(type(error).__name__, kept)
+    finally:
+        logging.disable(silenced)
 
 
 class Broken(Receivers):
