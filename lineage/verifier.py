@@ -420,7 +420,8 @@ class Verifier:
         self._named |= removed
         key = self.root / "vault" / "key"
         secret = key.read_bytes() if key.exists() else None
-        work = list(self._listed(manifests, removed))
+        # what was replaced may still be read by who listed it before, so as long as it lies there it is checked
+        work = list(self._listed(manifests, erased | {p for p in removed if not (self.root / p).exists()}))
         for done, (relative, run, digest, size, kind) in enumerate(work):
             if self._progress is not None:
                 self._progress(done, len(work), relative)
@@ -428,7 +429,7 @@ class Verifier:
             try:
                 self._file(relative, run, digest, size, kind, secret)
             except FileNotFoundError:
-                if not self._taken_since(relative):
+                if relative not in removed and not self._taken_since(relative):
                     self._find(relative, "missing", "the file is gone", run)
 
     def _file(self, relative: str, run: str, digest: str, size: int, kind: str, secret: bytes | None) -> None:
@@ -458,17 +459,17 @@ class Verifier:
         return False
 
     @staticmethod
-    def _listed(manifests: list[dict[str, Any]], removed: set[str]) -> Iterator[tuple[str, str, str, int, str]]:
+    def _listed(manifests: list[dict[str, Any]], gone: set[str]) -> Iterator[tuple[str, str, str, int, str]]:
         seen: set[str] = set()
         for m in manifests:
             run = m["run"]["id"]
             for kind in ("segments", "vault", "files"):
                 for s in m[kind]:
-                    if s["path"] not in removed:
+                    if s["path"] not in gone:
                         yield s["path"], run, s["digest"], s["bytes"], kind
             for digest in m["artifacts"]:
                 path = f"artifacts/{digest[:2]}/{digest}"
-                if path not in removed and path not in seen:
+                if path not in gone and path not in seen:
                     seen.add(path)
                     yield path, run, digest, 0, "artifact"
 

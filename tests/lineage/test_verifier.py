@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -14,6 +15,9 @@ import lineage.verifier
 from lineage.store import Store
 from lineage.verifier import verify
 from tests.lineage.conftest import ids, rows
+from tests.lineage.golden.test_golden import unpack
+
+CHANGES = int(os.environ.get("EARMARK_CHANGES", "60"))
 
 
 @pytest.fixture
@@ -37,19 +41,25 @@ def test_an_untouched_store_is_intact(recorded: Store) -> None:
     assert report.runs == 4
 
 
-def test_any_changed_byte_is_found_and_its_file_named(recorded: Store) -> None:
-    rng = random.Random(7)
-    files = sorted(p for p in recorded.root.rglob("*") if p.is_file())
-    for _ in range(150):
+@pytest.mark.parametrize("everything", [False, True])
+def test_any_changed_byte_is_found_and_its_file_named(recorded: Store, tmp_path: Path, everything: bool) -> None:
+    """`EARMARK_CHANGES=1000` changes as often as you like; `everything` is a store in which all has happened."""
+    root = unpack(tmp_path / "golden").root if everything else recorded.root
+    seed = random.SystemRandom().randrange(1_000_000)
+    print("seed", seed)  # noqa: T201
+    rng = random.Random(seed)
+    files = sorted(p for p in root.rglob("*") if p.is_file() and p.parent.name != "cache")  # believed only if signed
+    for _ in range(CHANGES):
         path = rng.choice(files)
         original = path.read_bytes()
         changed = bytearray(original)
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
         path.write_bytes(bytes(changed))
-        found = kinds(recorded.root)
-        relative = path.relative_to(recorded.root).as_posix()
-        assert relative in found or (relative.startswith("log/") and "log" in found), relative
+        found = kinds(root)
+        relative = path.relative_to(root).as_posix()
+        assert relative in found or (relative.startswith("log/") and "log" in found), (seed, relative)
         path.write_bytes(original)
+    assert kinds(root) == {}
 
 
 def test_removal_truncation_insertion_and_reordering_are_told_apart(recorded: Store) -> None:
