@@ -98,7 +98,7 @@ def consumption(store: Store, ref: str, *, planned: str | None = None, epochs: f
         epochs: the passes that were planned, instead of what the run noted. A part of a pass takes some samples once more.
 
     Raises:
-        EarmarkError: the run failed, consumed nothing, or names no set.
+        EarmarkError: there is none of that name, it failed, consumed nothing, or names no set.
     """
     run = _run(store, ref)
     if run.status != "completed":
@@ -117,11 +117,8 @@ def consumption(store: Store, ref: str, *, planned: str | None = None, epochs: f
 def _run(store: Store, ref: str) -> RunInfo:
     try:
         return store.resolve_run(ref)
-    except UnknownName as error:
-        try:
-            model = resolve_model(store, ref).digest
-        except UnknownName:
-            raise error from None
+    except UnknownName:
+        model = resolve_model(store, ref).digest
     return store.resolve_run(
         store.read("models", ["max(run_id) AS run_id"], "model_id = ?", [model])["run_id"][0].as_py()
     )

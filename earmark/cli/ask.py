@@ -1,4 +1,4 @@
-"""Verbs that ask the record: sql, trace, impact, sets, runs, models, diff, consumed, schema, shell."""
+"""Verbs that ask the record: sql, trace, sets, runs, models, diff, consumed, schema, shell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.tree import Tree
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
 from earmark.cli.output import console, print_rows, say, short
 from lineage import consumed as against_plan
-from lineage import graph, reach, reference, schema, sets, sql
+from lineage import graph, reference, schema, sets, sql
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.store import Store
@@ -26,7 +26,7 @@ NAMED = 10  # samples printed of each kind of difference; all of them with --jso
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
     app.command("sql")(sql_)
-    for verb in (trace, impact, sets_, runs, models, diff, consumed, schema_, shell):
+    for verb in (trace, sets_, runs, models, diff, consumed, schema_, shell):
         app.command(verb.__name__.rstrip("_"))(verb)
 
 
@@ -228,51 +228,6 @@ def _trace_set(store: Store, found: sets.SampleSet, as_json: bool) -> None:
         say(f"  made into {s.kind} {s.name} {short(s.digest)} of {s.size} samples")
     for r in users[:HOPS_SHOWN]:
         say(f"  used by {r.kind} {r.job or ''} run {r.id} ({r.status})")
-
-
-def impact(
-    speaker: Annotated[str | None, typer.Option(help="A speaker: name, or the beginning of a speaker_key.")] = None,
-    sample: Annotated[str | None, typer.Option(help="A sample id, or the beginning of one.")] = None,
-    source: Annotated[str | None, typer.Option(help="A source: everything that came from it.")] = None,
-    licence: Annotated[
-        str | None, typer.Option(help="A licence: everything under it, be it one of several terms.")
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    as_json: JsonOption = False,
-) -> None:
-    """What would be affected if a speaker, a sample, a source or a licence were withdrawn; changes nothing."""
-    opened = Store.open(store)
-    if sum(option is not None for option in (speaker, sample, source, licence)) != 1:
-        raise EarmarkError("say what would be withdrawn — one of --speaker, --sample, --source and --licence")
-    if licence is not None:
-        ids, title = graph.samples_of(opened, licence=licence), f"licence {licence}"
-        if not len(ids):
-            known = opened.sql("SELECT DISTINCT unnest(split(licence, ' AND ')) AS licence FROM samples")["licence"]
-            raise UnknownName("licence", licence, known.to_pylist())
-        exports: list[dict[str, Any]] = []
-    else:
-        scope = (
-            reach.speaker(opened, speaker) if speaker is not None
-            else reach.sample(opened, sample) if sample is not None
-            else reach.source(opened, source or "")
-        )  # fmt: skip
-        dossier = reach.reach(opened, scope)
-        ids, title, exports = dossier.samples, " ".join(scope.config.values()), list(dossier.exports)
-    found = graph.affected_by(opened, ids)
-    if as_json:
-        print_rows([{**found.to_json(), "exports": exports}], as_json=True)
-        return
-    say(f"[bold]{title}[/]: {len(found.samples)} samples")
-    for s in found.sets.to_pylist():
-        say(f"  {s['kind']} {s['name']} {short(s['set_digest'])}: {s['samples']} of {s['size']} samples")
-    for m in found.models.to_pylist():
-        seen = f"{m['exposures']} exposures of {m['samples']} samples"
-        say(f"  model {m['name']} {short(m['model_id'])}: {seen}, run {m['run_id']}")
-    for p in found.predictions.to_pylist():
-        say(f"  predictions of model {short(p['model_id'])} on set {short(p['set_digest'])}: {p['samples']}")
-    for e in exports:
-        say(f"  export {e['format']} in '{e['to']}' {short(e['digest'])} of {e['at'][:10]}")
-    say("nothing was changed; to erase what is personal: earmark erase")
 
 
 def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from earmark.cli.impact import reach_facts
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import plain, print_rows, say, short
+from earmark.cli.output import print_rows, say, short
 from lineage import policy as policies
 from lineage import reach, rights, spdx
 from lineage.erase import Erasure, finish
@@ -57,7 +58,7 @@ def erase(
     finished = finish(opened)
     found = reach.reach(opened, scope)
     if as_json and not yes:
-        _print(_facts(found))
+        _print(reach_facts(found))
         return
     if not as_json:
         if finished:
@@ -65,13 +66,20 @@ def erase(
         _tell(found)
     if found.empty:
         if as_json:
-            _print(_facts(found))
+            _print(reach_facts(found))
         return
     if not yes and not typer.confirm("Erase all of this? It cannot be undone"):
         raise typer.Exit(1)
     done = erase_now(opened, scope, reason=reason)
     if as_json:
-        _print({**_facts(done.reach), "run": done.run_id, "successors": done.successors, "working": list(done.working)})
+        _print(
+            {
+                **reach_facts(done.reach),
+                "run": done.run_id,
+                "successors": done.successors,
+                "working": list(done.working),
+            }
+        )
     else:
         _told(done)
 
@@ -87,24 +95,6 @@ def _scope(store: Store, speaker: str | None, sample: str | None, source: str | 
 def _name(given: str) -> str:
     """A name from the command line, where it stays in the shell's history, or from standard input."""
     return sys.stdin.readline().rstrip("\n") if given == "-" else given
-
-
-def _facts(found: reach.Reach) -> dict[str, Any]:
-    return {
-        **found.scope.config,
-        "samples": [str(i) for i in found.ids.to_pylist()],
-        "derived": found.derived,
-        "speakers": [str(key) for key in found.speakers],
-        "vault_rows": found.vault,
-        "sets": [{"name": s.name, "digest": s.digest, "size": s.size} for s in found.sets],
-        "models": [plain(m) for m in found.models],
-        "predictions": found.predictions,
-        "influences": found.influences,
-        "artifacts": list(found.caches),
-        "exports": list(found.exports),
-        "outside": list(found.outside),
-        "traces": list(found.traces),
-    }
 
 
 def _print(value: dict[str, Any]) -> None:

@@ -94,7 +94,7 @@ def test_runs_that_consumed_nothing_are_told_apart(store: Store) -> None:
         raise ZeroDivisionError
     with pytest.raises(EarmarkError, match="failed, and such runs leave no exposures"):
         consumption(store, broken.id)
-    with pytest.raises(UnknownName, match="run"):
+    with pytest.raises(UnknownName, match="no model 'nobody'"):
         consumption(store, "nobody")
     with store.run("train") as run:
         run.append("exposures", [{"step": 0, "position": 0, "sample_id": SAMPLES[0], "weight": 1.0}])

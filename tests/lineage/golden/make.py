@@ -131,10 +131,13 @@ def main() -> None:
         store = make(Path(scratch) / "store", Path(scratch) / "outside")
         PINNED.write_text(json.dumps({**pinned(store), "checkpoint": store.log.checkpoint()}, indent=1) + "\n")
         with tarfile.open(ARCHIVE, "w:xz") as archive:
-            archive.add(store.root, "store", filter=_anonymous)
+            archive.add(store.root, "store", filter=_kept)
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """All of it but the leases, which tell on which machine it was made and are no part of the record."""
+    if member.name.startswith("store/leases/"):
+        return None
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
