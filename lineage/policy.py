@@ -139,7 +139,7 @@ class Policy(BaseModel):
                 if first["type"] == "extra_forbidden"
                 else "correct it"
             )
-            message = first["msg"].removeprefix("Value error, ")
+            message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
             raise EarmarkError(f"{where}: {field}: {message} — {mend}") from error
 
     @property

@@ -127,7 +127,8 @@ def diff(
         return
     say(f"{left.name} ({short(left.digest)}, {left.size}) and {right.name} ({short(right.digest)}, {right.size}):")
     say(f"{left.size - len(only_a)} in both, {len(only_a)} only in the first, {len(only_b)} only in the second")
-    for name, ids in ((left.name, only_a), (right.name, only_b)):
+    labels = [s.name if left.name != right.name else f"{s.name} {short(s.digest)}" for s in (left, right)]
+    for name, ids in zip(labels, (only_a, only_b), strict=True):
         for sample in ids.to_pylist()[:NAMED]:
             say(f"  only in {name}: {sample}")
         if len(ids) > NAMED:

@@ -167,6 +167,7 @@ def test_a_policy_is_read_from_yaml_and_mistakes_are_told(tmp_path: Path) -> Non
         ("- a", "is no policy"),
         ("name: p\nlicense: [MIT]", "known fields are"),
         ("name: p\nlicences: [MIT AND X]", "list each of them"),
+        ("name: p\nlicences: {allow: [MIT]}", "should be a list"),
         ("name: p\nlicences: ['no licence!']", "write SPDX"),
         ("name: p\nconsent: required", "say what for"),
         ("name: p\non_violation: {licence: warn}", "names no rule"),
