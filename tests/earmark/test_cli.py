@@ -17,12 +17,7 @@ DIGITS = ("zero", "one", "two", "three", "four")
 SPEAKERS = ("ann", "bob", "cid", "dee")
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EARMARK_STORE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def earmark(*words: str, status: int = 0, monkeypatch: pytest.MonkeyPatch | None = None) -> None:

@@ -18,12 +18,9 @@ SPEAKER = uuid.UUID(int=1 << 127)
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(here: Path) -> Store:
     """A speaker's recording and a clip of it, a model of the clip and one built on that, predictions and an export."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EARMARK_STORE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    made = Store.init(tmp_path / "earmark-store")
+    made = Store.init(here / "earmark-store")
     with made.run("ingest") as run:
         run.append("samples", rows([RECORDING], speaker_key=SPEAKER, source="booth", licence="MIT"))
         run.append("samples", rows([CLIP], speaker_key=SPEAKER, source="booth", licence="MIT AND CC0-1.0"))

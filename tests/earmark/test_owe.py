@@ -16,12 +16,9 @@ SAMPLES = ids(14)
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(here: Path) -> Store:
     """A model that took one sample too many and dropped others, in the store of the working folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EARMARK_STORE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    made = Store.init(tmp_path / "earmark-store")
+    made = Store.init(here / "earmark-store")
     with made.run("ingest") as run:
         run.append("samples", rows(SAMPLES, source="booth"))
         planned = create_set(run, SAMPLES[:13], name="train")

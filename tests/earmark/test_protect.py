@@ -16,19 +16,16 @@ from tests.lineage.sounds import sound, write
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(here: Path) -> Store:
     """Two speakers of one source, in the store of the working folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EARMARK_STORE", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
     lines = []
     for n, name in enumerate(("Ann Ableton", "Ben Baker")):
-        write(tmp_path / f"{n}.wav", sound(seed=n))
+        write(here / f"{n}.wav", sound(seed=n))
         row = {"audio": f"{n}.wav", "text": f"words of {n}", "speaker": name, "source": "phone", "licence": "CC0-1.0"}
         lines.append(json.dumps(row))
-    (tmp_path / "talk.jsonl").write_text("\n".join(lines))
-    made = Store.init(tmp_path / "earmark-store")
-    ingest(made, tmp_path / "talk.jsonl")
+    (here / "talk.jsonl").write_text("\n".join(lines))
+    made = Store.init(here / "earmark-store")
+    ingest(made, here / "talk.jsonl")
     return made
 
 
