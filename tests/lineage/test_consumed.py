@@ -109,7 +109,7 @@ def test_runs_that_consumed_nothing_are_told_apart(store: Store) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(SAMPLES), st.sampled_from([0.0, 1.0])), min_size=1), st.integers(1, 3))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_it_agrees_with_counting(
     tmp_path_factory: pytest.TempPathFactory, taken: list[tuple[uuid.UUID, float]], epochs: int
 ) -> None:

@@ -125,11 +125,12 @@ def _answers(store: Store) -> dict[str, Any]:
 @pytest.mark.usefixtures("later")
 def test_a_later_version_with_more_columns_reads_it(golden: Store) -> None:
     opened = Store.open(golden.root)
+    connection = opened.connect()
     for table in TABLES.keys() - {LOG}:
         rows = opened.read(table, ["later_number", "later_word", "later_id"])
         assert rows.num_rows == PINNED["rows"][table]
         assert all(rows[name].null_count == rows.num_rows for name in rows.column_names)
-        assert opened.connect().sql(f"FROM {table}").columns[: len(TABLES[table].columns)] == TABLES[table].names
+        assert connection.sql(f"FROM {table}").columns[: len(TABLES[table].columns)] == TABLES[table].names
     assert json.loads(json.dumps(make.pinned(opened))) == PINNED
     assert _answers(opened) == _answers(golden)
     assert descendants(opened, [uuid.UUID(PINNED["members"][0])])["later_word"].to_pylist() == [None]
