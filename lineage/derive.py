@@ -23,6 +23,7 @@ import pyarrow as pa
 from lineage import spdx, transforms
 from lineage.audio import AudioRefused, Waveform, check_sound, encode, quantise
 from lineage.errors import EarmarkError
+from lineage.facts import listen
 from lineage.identity import audio_digest, digest_of, sample_id
 from lineage.ids import id_array
 from lineage.manifests.entries import transcript
@@ -328,6 +329,7 @@ def _child(recipe: _Recipe, stock: _Stock, job: Job) -> _Child:
         roots=tuple(sorted({root for s in job.samples for root in facts[s]["root_ids"] or (s,)})),
         attributes={**given["attributes"], **result.attributes, **recipe.attributes},
         clip=encode(wave),
+        facts=listen(wave),
     )
     return _Child(child, sample, result)
 

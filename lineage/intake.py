@@ -18,6 +18,7 @@ from lineage import transforms
 from lineage.audio import STANDARD, Limits, Waveform, check_sound, encode, quantise, read_audio
 from lineage.derive import edge
 from lineage.errors import EarmarkError
+from lineage.facts import Facts, listen
 from lineage.identity import audio_digest, sample_id
 from lineage.manifests import Manifest, RowRefused
 from lineage.manifests.entries import Entry, entry, shown
@@ -64,6 +65,15 @@ class Accepted:
     sample: NewSample
     whole: NewSample | None = None
     edge: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """A decoded sound and what it told."""
+
+    wave: Waveform
+    digest: str
+    facts: Facts
 
 
 class Places:
@@ -132,7 +142,7 @@ def outcomes(vault: Vault, options: Options, job: Job) -> list[tuple[int, Accept
         wave = read_audio(source, limits=options.limits, name=shown(job.rows[0][1].audio))
     except EarmarkError as refused:
         return [(line, refused) for line, _ in job.rows]
-    digest = audio_digest(wave.pcm, wave.rate)
+    heard = _Heard(wave, audio_digest(wave.pcm, wave.rate), listen(wave))
     copied = options.copy or job.sound is not None  # what has no file of its own is kept in the store
     whole: NewSample | None = None
     made: list[tuple[int, Accepted | EarmarkError]] = []
@@ -141,10 +151,10 @@ def outcomes(vault: Vault, options: Options, job: Job) -> list[tuple[int, Accept
             _check_declared(read, wave)
             if read.offset_s is None or _is_all(read, wave):
                 clip = encode(wave) if copied else None
-                sample = _sample(vault, options, read, wave, digest)
+                sample = _sample(vault, options, read, heard)
                 made.append((line, Accepted(replace(sample, path=None if clip else str(job.path), clip=clip))))
                 continue
-            whole = whole or _whole(vault, options, job, wave, digest)
+            whole = whole or _whole(vault, options, job, heard)
             made.append((line, _part(vault, options, read, wave, whole)))
         except EarmarkError as refused:
             made.append((line, refused))
@@ -172,23 +182,24 @@ def _part(vault: Vault, options: Options, read: Entry, wave: Waveform, whole: Ne
     end = wave.duration_s if read.duration_s is None else start + read.duration_s
     cut = quantise(segment(wave, start, end))
     check_sound(cut, f"{shown(read.audio)} from {start:g} s")
-    sample = _sample(vault, options, read, cut, audio_digest(cut.pcm, cut.rate))
+    sample = _sample(vault, options, read, _Heard(cut, audio_digest(cut.pcm, cut.rate), listen(cut)))
     sample = replace(sample, roots=(whole.id,), clip=encode(cut))
     place = transforms.Placement(start, 0.0, cut.duration_s)
     return Accepted(sample, whole, edge(sample.id, whole.id, CUT["transform_id"], whole.kind, place))
 
 
-def _whole(vault: Vault, options: Options, job: Job, wave: Waveform, digest: str) -> NewSample:
+def _whole(vault: Vault, options: Options, job: Job, heard: _Heard) -> NewSample:
     """The recording that rows with offsets are parts of: what they agree on, and no words."""
-    parts = [_sample(vault, options, read, wave, digest) for _, read in job.rows]
+    parts = [_sample(vault, options, read, heard) for _, read in job.rows]
 
     def shared(values: set[str | None]) -> str | None:
         return values.pop() if len(values) == 1 else None
 
+    wave = heard.wave
     speaker = shared({p.speaker for p in parts})
     return NewSample(
-        sample_id(digest, None),
-        digest,
+        sample_id(heard.digest, None),
+        heard.digest,
         "speech" if any(p.kind == "speech" for p in parts) else "noise",
         wave.duration_s,
         wave.rate,
@@ -199,13 +210,15 @@ def _whole(vault: Vault, options: Options, job: Job, wave: Waveform, digest: str
         licence=shared({p.licence for p in parts}),
         path=None if options.copy or job.sound else str(job.path),
         clip=encode(wave) if options.copy or job.sound else None,
+        facts=heard.facts,
     )
 
 
-def _sample(vault: Vault, options: Options, read: Entry, wave: Waveform, digest: str) -> NewSample:
+def _sample(vault: Vault, options: Options, read: Entry, heard: _Heard) -> NewSample:
+    wave = heard.wave
     return NewSample(
-        sample_id(digest, read.text),
-        digest,
+        sample_id(heard.digest, read.text),
+        heard.digest,
         read.kind,
         wave.duration_s,
         wave.rate,
@@ -217,4 +230,5 @@ def _sample(vault: Vault, options: Options, read: Entry, wave: Waveform, digest:
         licence=read.licence or options.licence,
         attributes=read.attributes,
         particulars=read.particulars,
+        facts=heard.facts,
     )

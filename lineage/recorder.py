@@ -13,7 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from lineage.facts import HEARD, Facts
 from lineage.ids import id_array
+from lineage.languages import language_tag, scripts
 from lineage.runs import Run
 from lineage.schema import TABLES
 from lineage.store import Store
@@ -33,7 +35,7 @@ class NewSample:
 
     `transcript` is None for what has no words. `speaker` is the name behind `speaker_key`, where it may be new. The sound
     lies at `path`, unless the store keeps it as `clip` (an encoded file). `roots` are the recordings that the sample was
-    derived from; empty means that it is one.
+    derived from; empty means that it is one. `facts` are what listening to it told; without them those on record stand.
     """
 
     id: uuid.UUID
@@ -52,9 +54,11 @@ class NewSample:
     particulars: Mapping[str, str] = field(default_factory=dict)
     path: str | None = None
     clip: bytes | None = None
+    facts: Facts | None = None
 
     def row(self, audio_key: uuid.UUID) -> dict[str, Any]:
         """As a row of `samples`."""
+        words = None if self.transcript is None else len(self.transcript.split())
         return {
             "sample_id": self.id,
             "audio_key": audio_key,
@@ -65,10 +69,16 @@ class NewSample:
             "duration_s": self.duration_s,
             "sample_rate": self.rate,
             "channels": self.channels,
-            "words": None if self.transcript is None else len(self.transcript.split()),
+            "words": words,
             "characters": None if self.transcript is None else len(self.transcript),
             "root_ids": sorted(self.roots) or [self.id],
             "attributes": sorted(self.attributes.items()),
+            **(dict.fromkeys(HEARD) if self.facts is None else self.facts.row()),
+            "speaking_rate": None
+            if self.facts is None or words is None
+            else self.facts.rate_of(words, self.duration_s),
+            "language_tag": language_tag(self.attributes),
+            "scripts": None if self.transcript is None else scripts(self.transcript),
         }
 
 
@@ -142,7 +152,7 @@ class Recorder:
         for row in store.vault.rows("recordings", ids).to_pylist() if known else ():
             places.setdefault(row["sample_id"], set()).add(row["path"])
         spoken = store.vault.transcripts(ids) if known else {}
-        rows = [s.row(store.vault.audio_key(s.audio_digest)) for s in batch]
+        rows = [_row(store, s, known.get(s.id)) for s in batch]
         self.new += sum(s.id not in known for s in batch)
         self._totals.append(_totals(rows))
         run.append("samples", [r for r in rows if known.get(r["sample_id"]) != r])
@@ -150,6 +160,7 @@ class Recorder:
         silent = [s for s in batch if s.transcript is not None and s.id not in spoken]
         vault.append("recordings", [_personal(s, path=s.path, audio_digest=s.audio_digest) for s in unplaced])
         vault.append("clips", [_personal(s, flac=s.clip) for s in unplaced if s.clip is not None])
+        vault.append("fingerprints", _fingerprints(store, ids, batch, bool(known)))
         vault.append("transcripts", [_personal(s, transcript=s.transcript) for s in silent])
         vault.append(
             "particulars",
@@ -185,6 +196,27 @@ def described(store: Store, ids: pa.Array) -> dict[uuid.UUID, dict[str, Any]]:
         QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"""
     rows = store.sql(query, tables={"wanted": pa.table({"id": ids})}).to_pylist()
     return {row["sample_id"]: row for row in rows}
+
+
+def _row(store: Store, sample: NewSample, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    row = sample.row(store.vault.audio_key(sample.audio_digest))
+    if sample.facts is None and known is not None:
+        row |= {name: known[name] for name in (*HEARD, "speaking_rate")}
+    return row
+
+
+def _fingerprints(store: Store, ids: pa.Array, batch: Sequence[NewSample], known: bool) -> Rows:
+    """Rows of `fingerprints` for those that were listened to and have none yet."""
+    there = set(store.vault.rows("fingerprints", ids)["sample_id"].to_pylist()) if known else set()
+    return [
+        _personal(
+            s,
+            words_key=None if s.transcript is None else store.vault.words_key(s.transcript),
+            fingerprint=s.facts.fingerprint,
+        )
+        for s in batch
+        if s.facts is not None and s.id not in there
+    ]
 
 
 def _personal(sample: NewSample, **columns: Any) -> dict[str, Any]:

@@ -112,6 +112,22 @@ _TABLES = (
         _col("characters", I32, "Characters in the transcript."),
         _col("root_ids", UUIDS, "The recordings it was derived from; itself for a recording."),
         _col("attributes", ATTRIBUTES, "Everything else the manifest said, as text."),
+        _col(
+            "level_dbfs",
+            F64,
+            "RMS of the active frames, dB of full scale; how this and what follows is measured: `lineage/facts.py`.",
+        ),
+        _col("peak_dbfs", F64, "Largest value, dB of full scale."),
+        _col("clipped_share", F64, "Share of the values at 16-bit full scale, 0 to 1."),
+        _col("snr_estimate_db", F64, "Speech over the noise in its pauses, dB; null where the level hardly moves."),
+        _col("bandwidth_hz", F64, "Up to where its spectrum reaches, Hz; far below half the rate: it was upsampled."),
+        _col("silence_share", F64, "Share of the time in which nobody speaks, 0 to 1."),
+        _col("speaking_rate", F64, "Words in a second that is not silent."),
+        _low("language_tag", "Language (BCP 47), from the attributes 'language', 'lang' or 'locale'."),
+        _low(
+            "scripts",
+            "Unicode scripts of the transcript, e.g. 'Latin', 'Latin+Cyrillic'; 'Common' if it has no letters.",
+        ),
     ),
     _table(
         "edges",
@@ -366,6 +382,13 @@ _VAULT = (
         _SAMPLE,
         _col("flac", pa.binary(), "FLAC bytes.", nullable=False),
         row_group=128,
+    ),
+    _personal(
+        "fingerprints",
+        "What copies of a recording are known by, though re-encoded, louder or resampled.",
+        _SAMPLE,
+        _col("words_key", UUID, "Keyed hash of the plain words; equal words have equal keys within one store."),
+        _col("fingerprint", pa.binary(), "See `lineage/fingerprint.py`.", nullable=False),
     ),
     _personal("hypotheses", "What a model heard.", _SAMPLE, _col("hypothesis", TEXT, "The words.", nullable=False)),
     _personal(

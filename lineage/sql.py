@@ -298,7 +298,7 @@ def view(
         source = f"read_parquet([{', '.join(map(quote, files))}], union_by_name = true)"
         body = f"SELECT {', '.join(map(identifier, table.names))} FROM {source if whole else completed(table, source)}"
         if newest:
-            body += " QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
+            body = f"SELECT * FROM ({body}) QUALIFY row_number() OVER (PARTITION BY sample_id ORDER BY run_id DESC) = 1"
     else:
         body = empty(table)
     if not attributes:

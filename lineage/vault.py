@@ -26,6 +26,7 @@ from lineage.identity import audio_digest, keyed_id
 from lineage.schema import VAULT
 from lineage.segments import empty, write_durably
 from lineage.verifier import KEY_CHECK, rows_digest
+from lineage.words import plain
 
 BATCH = 256  # utterances whose sound is in memory at a time
 
@@ -60,6 +61,10 @@ class Vault:
     def audio_key(self, digest: str) -> uuid.UUID:
         """The keyed hash that stands for an audio digest."""
         return keyed_id(self._key, "audio", digest)
+
+    def words_key(self, transcript: str) -> uuid.UUID:
+        """The keyed hash that stands for the plain words of a transcript."""
+        return keyed_id(self._key, "words", plain(transcript))
 
     def file_digest(self, path: Path) -> str:
         """HMAC-SHA-256 (hex) of a vault file: a plain digest of a few short transcripts could be guessed back."""

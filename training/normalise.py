@@ -23,6 +23,7 @@ from importlib import metadata
 
 from lineage.errors import UnknownName
 from lineage.identity import digest_of
+from lineage.words import plain
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,6 @@ class Normaliser:
         return f"{self.name}@{self.digest[:12]}"
 
 
-_JOINERS = {"'": "'", "’": "'", "-": "-", "‐": "-", "‑": "-"}
-
-
-def _keep(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN" or character in "\u200c\u200d"  # joiners shape Indic letters
-
-
-def _basic(text: str) -> str:
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
-    out = []
-    for i, character in enumerate(text):
-        if _keep(character):
-            out.append(character)
-        elif character in _JOINERS and 0 < i < len(text) - 1 and _keep(text[i - 1]) and _keep(text[i + 1]):
-            out.append(_JOINERS[character])
-        else:
-            out.append(" ")
-    return "".join(out)
-
-
 def _settled(normalise: Callable[[str], str]) -> Callable[[str], str]:
     """Apply until nothing changes: Whisper's normalisers may need a second pass (`one hundred` → `100`, `1 00`)."""
 
@@ -87,7 +68,7 @@ def _none() -> Normaliser:
 
 
 def _basic_normaliser() -> Normaliser:
-    return Normaliser("basic", "1", _basic)
+    return Normaliser("basic", "1", plain)
 
 
 def _whisper() -> Normaliser:

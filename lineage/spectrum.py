@@ -1,0 +1,51 @@
+"""A bounded look at the spectrum of a sound: `SNAPSHOTS` windows of 32 ms, evenly spaced from its beginning to its end.
+
+However long a clip is, what stands on its spectrum (bandwidth, fingerprint) costs the same fraction of a millisecond. The
+windows lie at the same moments whatever the sampling rate, so a resampled copy is looked at where the original was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from lineage.audio import FloatArray, Waveform
+
+SNAPSHOTS = 32
+WINDOW_S = 0.032
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """`power` float32 of shape [SNAPSHOTS, bins], of which bin b lies at b x `step_hz`, up to half of `rate` (Hz).
+
+    White noise of variance v (full scale 1.0) has the power v in every bin.
+    """
+
+    power: FloatArray
+    step_hz: float
+    rate: int
+
+
+def spectrum(wave: Waveform) -> Spectrum:
+    """The power spectra of a sound's snapshots, of the mean of its channels; a shorter sound is padded with silence."""
+    width, size, window = _window(wave.rate)
+    pcm = wave.pcm
+    if wave.frames < width:
+        pcm = np.pad(pcm, ((0, width - wave.frames), (0, 0)))
+    starts = np.linspace(0, len(pcm) - width, SNAPSHOTS).astype(np.int64)
+    places = starts[:, None] + np.arange(width)
+    parts = pcm[:, 0][places] if wave.channels == 1 else pcm[places].mean(axis=2)
+    transform = np.fft.rfft(parts * window, size)
+    return Spectrum(np.square(transform.real) + np.square(transform.imag), wave.rate / size, wave.rate)
+
+
+@lru_cache(maxsize=64)
+def _window(rate: int) -> tuple[int, int, npt.NDArray[np.float32]]:
+    """Width in frames, length of the transform (a power of two), and the Hann window scaled to unit energy."""
+    width = max(4, round(WINDOW_S * rate))
+    hann = np.hanning(width + 2)[1:-1]
+    return width, 1 << (width - 1).bit_length(), (hann / np.sqrt(np.square(hann).sum())).astype(np.float32)
