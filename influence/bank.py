@@ -21,6 +21,7 @@ from torch import nn
 
 from influence.executor import Job, executor, store_at
 from influence.watch import Watch
+from lineage import leakage
 from lineage.sets import resolve_set
 from lineage.store import Store
 from training import lora
@@ -132,6 +133,7 @@ def _prepare(store: Store, recipe: Recipe, evaluate: Sequence[str], progress: Pr
     family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
     train_set = resolve_set(store, recipe.train)
     open_corpus(store, train_set.digest, family, transcripts=recipe.transcripts, progress=progress).check()
+    leakage.warn(leakage.judge(store, train_set.digest, evaluate))
     for digest in evaluate:
         open_corpus(store, digest, family, transcripts=recipe.transcripts, progress=progress)
 

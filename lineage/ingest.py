@@ -15,7 +15,7 @@ import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from lineage import environment
 from lineage.audio import STANDARD, Limits
+from lineage.duplicates import duplicates
 from lineage.erase import Barred, barred
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -44,7 +45,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What became of a manifest's rows; `new` counts samples that were not on record before."""
+    """What became of a manifest's rows; `new` counts samples that were not on record before.
+
+    `same_sound` of those accepted have the sound of another one and other words, `near` are copies of one another that are
+    not equal to the bit (see `lineage.duplicates`).
+    """
 
     manifest: str
     set: SampleSet
@@ -55,6 +60,8 @@ class IngestReport:
     complaints: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     reused: bool = False
+    same_sound: int = 0
+    near: int = 0
 
 
 class BatchRefused(EarmarkError):
@@ -106,7 +113,8 @@ def ingest(
     if before is not None and intact and not before.result["refused"]:
         tally.columns = before.result["columns"]
         made, accepted = resolve_set(store, before.outputs[0]), int(before.result["accepted"])
-        return IngestReport(tally.manifest, made, before.id, accepted, 0, notes=tally.notes(), reused=True)
+        report = IngestReport(tally.manifest, made, before.id, accepted, 0, notes=tally.notes(), reused=True)
+        return _with_duplicates(store, report)
     config = {"manifest": digest, "format": found.format.name, "strict": strict, "copy": copy}
     with store.run("ingest", job=name, config=config, key=key) as run, Recorder(run) as recorder:
         ids = bytearray()
@@ -129,7 +137,7 @@ def ingest(
             "refused": dict(tally.refused),
             "columns": tally.columns,
         }
-    return IngestReport(
+    report = IngestReport(
         manifest=tally.manifest,
         set=made,
         run_id=run.id,
@@ -139,6 +147,12 @@ def ingest(
         complaints=tuple(tally.complaints),
         notes=tally.notes(),
     )
+    return _with_duplicates(store, report)
+
+
+def _with_duplicates(store: Store, report: IngestReport) -> IngestReport:
+    found = duplicates(store, report.set.digest)
+    return replace(report, same_sound=found.count(found.exact), near=found.count(found.near))
 
 
 def default_name(manifest: Path) -> str:

@@ -9,6 +9,7 @@
     minimum_speakers: {all: 10, accent: 3}  # in the whole set, and for each value of an attribute
     forbidden_attributes: [gender]          # that no sample may carry
     on_violation: {minimum_speakers: warn}  # per rule, or one word for all; refuse where nothing is said
+    leakage: {audio: refuse, speaker: allow}  # into evaluation sets, see `lineage.leakage`; refuse, warn or allow
 
 A rule that is left out is not judged. Judged is what a sample was made of: a mix is under the terms of every recording in it,
 the noise too, and needs the consent of everybody who is heard. What was stated of a source counts before what its manifests
@@ -42,6 +43,8 @@ from lineage.sql import quote
 from lineage.store import Store
 
 Action = Literal["refuse", "warn"]
+Leak = Literal["refuse", "warn", "allow"]
+LEAKS: dict[str, Leak] = {"audio": "refuse", "speaker": "warn", "text": "warn"}  # where no policy says otherwise
 RULES = ("licences", "purposes", "consent", "minimum_speakers", "forbidden_attributes")
 WHOLE = "all"
 MAX_BYTES = 1 << 20
@@ -78,6 +81,8 @@ class Policy(BaseModel):
     forbidden_attributes: tuple[str, ...] = Field((), description="Attributes that no sample may carry.")
     on_violation: Action | dict[str, Action] = Field("refuse", description="'refuse' or 'warn', or that by rule.")
 
+    leakage: dict[str, Leak] | None = Field(None, description="What becomes of leaks by audio, speaker and text.")
+
     @field_validator("licences")
     @classmethod
     def _spelt(cls, licences: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -100,6 +105,9 @@ class Policy(BaseModel):
             for rule in self.on_violation:
                 if rule not in RULES:
                     raise ValueError(f"on_violation names no rule '{rule}'; rules are {', '.join(RULES)}")
+        for kind in self.leakage or ():
+            if kind not in LEAKS:
+                raise ValueError(f"leakage knows no '{kind}'; it is by {', '.join(LEAKS)}")
         for name, least in self.minimum_speakers.items():
             if least < 1:
                 raise ValueError(f"minimum_speakers of {name} is {least}; give a number from 1 upwards")
@@ -145,7 +153,10 @@ class Policy(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 of the policy as canonical JSON."""
-        return digest_of(self.model_dump(mode="json"))
+        fields = self.model_dump(mode="json")
+        if self.leakage is None:  # policies that were adopted before there was such a rule keep their digest
+            del fields["leakage"]
+        return digest_of(fields)
 
     def action(self, rule: str) -> Action:
         """What a violation of a rule leads to."""

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lineage import leakage
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -84,6 +85,7 @@ def train(
 
     Raises:
         PolicyRefused: the policy does not let this run use the set; nothing was done, and that is on record.
+        LeakageRefused: it would be evaluated on what it was trained on; likewise.
         EarmarkError: the recipe does not fit the set, the base or this machine, or the loss diverged.
     """
     recipe = _with(recipe, seed, checkpoints)
@@ -95,8 +97,9 @@ def train(
     config = _config(recipe, data.digest, base.digest, factors, device)
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
     verdict = verdict_on(store, data.digest, policy)
+    leaks = leakage.judge(store, data.digest, [resolve_set(store, ref).digest for ref in recipe.evaluate], policy)
     done = store.find_run(key)
-    if done is not None and not (verdict and verdict.refused):
+    if done is not None and not (verdict and verdict.refused) and not leaks.refused:
         return _trained(store, done, reused=True)
     with (
         deterministic(recipe.threads),
@@ -112,6 +115,7 @@ def train(
         ) as run,
     ):
         enforce(run, verdict)
+        leakage.enforce(run, leaks, quietly=bool(parents))
         config["opens"] = opening(config["recipe"], base, keep_base(run, base))
         corpus = open_corpus(store, data.digest, family, transcripts=recipe.transcripts, progress=progress)
         corpus.check()

@@ -21,6 +21,16 @@ from lineage.store import Store
 
 HOPS_SHOWN = 40
 NAMED = 10  # samples printed of each kind of difference; all of them with --json
+FACTS = {
+    "level_dbfs": "{:.1f} dBFS",
+    "snr_estimate_db": "SNR about {:.0f} dB",
+    "bandwidth_hz": "up to {:.0f} Hz",
+    "clipped_share": "{:.1%} clipped",
+    "silence_share": "{:.0%} silence",
+    "speaking_rate": "{:.1f} words/s",
+    "language_tag": "{}",
+    "scripts": "{} script",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -236,7 +246,7 @@ def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:
     made = {e["child_id"] for e in down.to_pylist()}
     consumers = graph.models_of(store, [sample, *made])
     if as_json:
-        rows = {"sample": [{"sample_id": sample}], "up": up.to_pylist(), "down": down.to_pylist()}
+        rows = {"sample": _described(store, sample), "up": up.to_pylist(), "down": down.to_pylist()}
         print_rows([{**rows, "models": consumers.to_pylist()}], as_json=True)
         return
     tree = Tree(f"[bold]{sample}[/]  {_about(store, sample)}")
@@ -253,15 +263,19 @@ def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:
         )
 
 
+def _described(store: Store, sample: Any) -> list[dict[str, Any]]:
+    names = ("sample_id", "kind", "duration_s", "sample_rate", "source", "attributes", "peak_dbfs", *FACTS)
+    return store.sql(f"SELECT {', '.join(names)} FROM samples WHERE sample_id = ?", [sample]).to_pylist()
+
+
 def _about(store: Store, sample: Any) -> str:
-    rows = store.sql(
-        "SELECT kind, duration_s, sample_rate, source, attributes FROM samples WHERE sample_id = ?", [sample]
-    )
-    if not rows.num_rows:
+    rows = _described(store, sample)
+    if not rows:
         return "(not on record)"
-    r = rows.to_pylist()[0]
+    r = rows[0]
     said = ", ".join(f"{k}={v}" for k, v in (r["attributes"] or []))
-    return f"{r['kind']}, {r['duration_s']:.2f} s at {r['sample_rate']} Hz, source {r['source'] or '?'}; {said}"
+    told = "".join(f", {words.format(r[name])}" for name, words in FACTS.items() if r[name])
+    return f"{r['kind']}, {r['duration_s']:.2f} s at {r['sample_rate']} Hz{told}, source {r['source'] or '?'}; {said}"
 
 
 def _grow(

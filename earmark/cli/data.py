@@ -62,6 +62,7 @@ def ingest(
         raise
     if as_json:
         value = {"set": done.set.digest, "name": done.set.name, "run": done.run_id, "accepted": done.accepted}
+        value |= {"same_sound": done.same_sound, "near": done.near}
         value |= {"new": done.new, "refused": done.refused, "complaints": done.complaints, "notes": done.notes}
         sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
         return
@@ -71,6 +72,9 @@ def ingest(
     refused = ", ".join(f"{n} {reason}" for reason, n in sorted(done.refused.items())) or "none"
     again = ", nothing has changed since it was ingested" if done.reused else f", {done.new} of them new"
     say(f"accepted {done.accepted}{again}; refused {sum(done.refused.values())} ({refused})")
+    if done.same_sound or done.near:
+        copies = f"{done.same_sound} have the sound of another and other words, {done.near} are near copies"
+        say(f"duplicates: {copies}; which: earmark duplicates {done.set.name}")
     minutes = (done.set.duration_s or 0) / 60
     say(f"set {done.set.name}: {done.set.size} samples, {minutes:.1f} minutes, digest {short(done.set.digest)}")
 
