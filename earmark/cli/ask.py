@@ -265,7 +265,9 @@ def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:
 
 def _described(store: Store, sample: Any) -> list[dict[str, Any]]:
     names = ("sample_id", "kind", "duration_s", "sample_rate", "source", "attributes", "peak_dbfs", *FACTS)
-    return store.sql(f"SELECT {', '.join(names)} FROM samples WHERE sample_id = ?", [sample]).to_pylist()
+    rows = store.sql(f"SELECT {', '.join(names)} FROM samples WHERE sample_id = ?", [sample])
+    found: list[dict[str, Any]] = rows.to_pylist()
+    return found
 
 
 def _about(store: Store, sample: Any) -> str:
