@@ -23,6 +23,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -83,6 +84,11 @@ class Waveform:
         """Duration in seconds."""
         return self.frames / self.rate
 
+    @cached_property
+    def extremes(self) -> tuple[FloatArray, FloatArray]:
+        """The least and the greatest value of each channel."""
+        return self.pcm.min(axis=0), self.pcm.max(axis=0)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -124,7 +130,7 @@ def read_audio(source: Path | str | bytes, *, limits: Limits = STANDARD, name: s
 
 def check_sound(wave: Waveform, name: str) -> None:
     """Raise `AudioRefused` unless the samples are finite, within reach of full scale, and not silent."""
-    low, high = wave.pcm.min(axis=0), wave.pcm.max(axis=0)
+    low, high = wave.extremes
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise AudioRefused("not-finite", f"{name} holds samples that are not numbers (NaN or Inf)", "export it again")
     peak = float(max(-low.min(), high.max()))

@@ -39,6 +39,7 @@ QUIET = 0.1
 FULL_SCALE = 1 - 2.0**-15
 REACH = 1e-7
 ROUNDING = 10 * 2.0**-30 / 12  # 10 dB above the noise of rounding to 16 bits
+EDGE = np.array([True])
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ HEARD = ("level_dbfs", "peak_dbfs", "clipped_share", "snr_estimate_db", "bandwid
 def listen(wave: Waveform) -> Facts:
     """The facts of a sound that is not silent from end to end."""
     pcm = np.ascontiguousarray(wave.pcm)
-    peak = float(max(pcm.max(), -pcm.min()))
+    low, high = wave.extremes
+    peak = float(max(high.max(), -low.min()))
     power, noise, share = _activity(_frame_power(pcm, wave))
     seen = spectrum(wave)
     speech = power - noise if noise is not None else 0.0
@@ -89,32 +91,39 @@ def _frame_power(pcm: npt.NDArray[np.float32], wave: Waveform) -> npt.NDArray[np
     width = min(round(FRAME_S * wave.rate), wave.frames)
     count = wave.frames // width
     frames = pcm[: count * width].reshape(count, width * wave.channels)
-    sums: npt.NDArray[np.float64] = np.einsum("ij,ij->i", frames, frames).astype(np.float64)
+    sums: npt.NDArray[np.float64] = np.vecdot(frames, frames).astype(np.float64)
     return sums / frames.shape[1]
 
 
 def _activity(power: npt.NDArray[np.float64]) -> tuple[float, float | None, float]:
     """Mean power of the active frames, power of the noise (None if no pause tells of it), share of frames that are active."""
+    until = np.zeros(len(power) + 1)
+    power.cumsum(out=until[1:])
     loud = np.sort(power)[::-1]
     sounding = loud[: np.count_nonzero(loud)]
     if not len(sounding):  # less than a frame of sound at the end of silence
         return float(np.finfo(np.float32).tiny), None, 0.0
-    means = np.cumsum(sounding) / np.arange(1, len(sounding) + 1)
-    beyond = means > MARGIN * sounding
-    least = float(sounding[int(beyond.argmax()) - 1] if beyond.any() else sounding[-1])
-    noise = float(sounding[-max(1, round(QUIET * len(sounding))) :].mean())
+    sums = sounding.cumsum()
+    beyond = sums > sounding * MARGIN * np.arange(1, len(sounding) + 1)
+    first_beyond = int(beyond.argmax())
+    least = float(sounding[first_beyond - 1 if beyond[first_beyond] else -1])
+    quiet = max(1, round(QUIET * len(sounding)))
+    noise = float(np.add.reduce(sounding[-quiet:])) / quiet
     moves = bool(loud[0] >= MOVES * noise)
-    places = np.flatnonzero(power >= (max(least, ABOVE_NOISE * noise) if moves else least))
-    lengths = np.diff(places, append=places[-1] + 1)
-    lengths[lengths > BRIDGE + 1] = 1
-    until = np.append(0.0, np.cumsum(power))
-    count = int(lengths.sum())
-    active = float((until[places + lengths] - until[places]).sum()) / count
+    places = (power >= (max(least, ABOVE_NOISE * noise) if moves else least)).nonzero()[0]
+    steps = places[1:] - places[:-1]
+    breaks = steps > BRIDGE + 1
+    first, last = (
+        places[np.concatenate([EDGE, breaks])],
+        places[np.concatenate([breaks, EDGE])] + 1,
+    )  # of each stretch of speech
+    count = int(last.sum() - first.sum())
+    active = float(until[last].sum() - until[first].sum()) / count
     return active, noise if moves else None, count / len(power)
 
 
 def _bandwidth(seen: Spectrum) -> float:
-    mean = seen.power.mean(axis=0)
+    mean = np.add.reduce(seen.power, axis=0) / len(seen.power)
     held = np.flatnonzero(mean >= max(float(mean.max()) * REACH, ROUNDING))
     edge = (int(held[-1]) + 1) * seen.step_hz if len(held) else 0.0
     return round(min(edge, seen.rate / 2), -1)

@@ -34,8 +34,8 @@ def fingerprint(seen: Spectrum) -> bytes:
     if not 0 < top < np.inf:
         return bytes(BYTES)
     moves = np.log(energy + np.float32(DEPTH * top))
-    moves -= moves.mean(axis=0)
-    largest = float(np.abs(moves).max())
+    moves -= np.add.reduce(moves, axis=0) / np.float32(len(moves))
+    largest = float(max(moves.max(), -moves.min()))
     if largest == 0:
         return bytes(BYTES)
     made: bytes = np.rint(moves * np.float32(127 / largest)).astype(np.int8).tobytes()

@@ -150,9 +150,8 @@ def outcomes(vault: Vault, options: Options, job: Job) -> list[tuple[int, Accept
         try:
             _check_declared(read, wave)
             if read.offset_s is None or _is_all(read, wave):
-                clip = encode(wave) if copied else None
-                sample = _sample(vault, options, read, heard)
-                made.append((line, Accepted(replace(sample, path=None if clip else str(job.path), clip=clip))))
+                place = (None, encode(wave)) if copied else (str(job.path), None)
+                made.append((line, Accepted(_sample(vault, options, read, heard, *place))))
                 continue
             whole = whole or _whole(vault, options, job, heard)
             made.append((line, _part(vault, options, read, wave, whole)))
@@ -214,7 +213,9 @@ def _whole(vault: Vault, options: Options, job: Job, heard: _Heard) -> NewSample
     )
 
 
-def _sample(vault: Vault, options: Options, read: Entry, heard: _Heard) -> NewSample:
+def _sample(
+    vault: Vault, options: Options, read: Entry, heard: _Heard, path: str | None = None, clip: bytes | None = None
+) -> NewSample:
     wave = heard.wave
     return NewSample(
         sample_id(heard.digest, read.text),
@@ -230,5 +231,7 @@ def _sample(vault: Vault, options: Options, read: Entry, heard: _Heard) -> NewSa
         licence=read.licence or options.licence,
         attributes=read.attributes,
         particulars=read.particulars,
+        path=path,
+        clip=clip,
         facts=heard.facts,
     )

@@ -16,6 +16,7 @@ from lineage.audio import FloatArray, Waveform
 
 SNAPSHOTS = 32
 WINDOW_S = 0.032
+NUMBERS = np.arange(SNAPSHOTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +37,11 @@ def spectrum(wave: Waveform) -> Spectrum:
     pcm = wave.pcm
     if wave.frames < width:
         pcm = np.pad(pcm, ((0, width - wave.frames), (0, 0)))
-    starts = np.linspace(0, len(pcm) - width, SNAPSHOTS).astype(np.int64)
-    places = starts[:, None] + np.arange(width)
-    parts = pcm[:, 0][places] if wave.channels == 1 else pcm[places].mean(axis=2)
-    transform = np.fft.rfft(parts * window, size)
-    return Spectrum(np.square(transform.real) + np.square(transform.imag), wave.rate / size, wave.rate)
+    starts = (NUMBERS * (len(pcm) - width) // (SNAPSHOTS - 1)).tolist()
+    parts = np.array([pcm[s : s + width] for s in starts])
+    mixed = parts[:, :, 0] if wave.channels == 1 else parts.mean(axis=2)
+    transform = np.fft.rfft(mixed * window, size)
+    return Spectrum((transform * transform.conj()).real, wave.rate / size, wave.rate)
 
 
 @lru_cache(maxsize=64)

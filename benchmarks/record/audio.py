@@ -1,0 +1,156 @@
+"""How fast recordings go through ingest (decode, hash, facts, fingerprint) beside decoding and SHA-256 alone.
+
+python benchmarks/record/audio.py [--clips 200] [--seconds 10] [--workers 1 2]
+
+The same files, in one process, the two ways of going over them in turn; what is printed is their ratio. Then how it scales: what is
+done before anything is written, by so many threads; and the whole of ingest, with the record written durably, by so many threads,
+and by as many processes with a store each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tools import machine
+
+from lineage.audio import read_audio
+from lineage.identity import audio_digest
+from lineage.ingest import ingest
+from lineage.intake import Job, Options, outcomes
+from lineage.manifests.entries import entry
+from lineage.pool import in_order
+from lineage.store import Store
+
+TARGET = 0.80  # of the speed of decoding and hashing alone
+RATE = 16_000
+ROUNDS = 6
+
+
+def corpus(folder: Path, container: str, clips: int, seconds: float) -> list[Path]:
+    """Clips of bursts of noise, and a manifest of them."""
+    rng = np.random.default_rng(0)
+    frames = round(seconds * RATE)
+    envelope = np.repeat(np.maximum(0, np.sin(np.arange(frames // 160) / 17)), 160)
+    paths = []
+    lines = []
+    for n in range(clips):
+        path = folder / f"{n}.{container.lower()}"
+        pcm = 6_000 * envelope * rng.normal(size=len(envelope)) + 20 * rng.normal(size=len(envelope))
+        soundfile.write(path, pcm.astype(np.int16), RATE, format=container, subtype="PCM_16")
+        paths.append(path)
+        lines.append(json.dumps({"audio_path": path.name, "text": f"clip number {n}", "speaker": f"speaker {n % 9}"}))
+    (folder / "manifest.jsonl").write_text("\n".join(lines))
+    return paths
+
+
+def plain(path: Path) -> str:
+    """Decoding and SHA-256 alone."""
+    wave = read_audio(path)
+    return audio_digest(wave.pcm, wave.rate)
+
+
+def taking(store: Store) -> Callable[[Path], object]:
+    """All that ingest does for one recording before it is written."""
+
+    def take(path: Path) -> object:
+        read = entry({"audio_path": path.name, "text": f"clip number {path.stem}", "speaker": "someone"})
+        return outcomes(store.vault, Options(), Job(path, ((1, read),)))
+
+    return take
+
+
+def compare(store: Store, paths: list[Path]) -> tuple[float, float, float]:
+    """Speed of ingest over that of decoding and hashing (median of rounds), and clips a second of either at best.
+
+    File by file in turn, in processor time, so that whatever else the machine is doing meets both alike.
+    """
+    take = taking(store)
+    rounds = []
+    for number in range(ROUNDS):
+        total = {plain: 0.0, take: 0.0}
+        for path in paths:
+            for work in (plain, take) if number % 2 else (take, plain):
+                began = time.process_time()
+                work(path)
+                total[work] += time.process_time() - began
+        rounds.append((total[plain], total[take]))
+    ratio = statistics.median(bare / whole for bare, whole in rounds)
+    return ratio, len(paths) / min(b for b, _ in rounds), len(paths) / min(w for _, w in rounds)
+
+
+def decided(store: Store, paths: list[Path], workers: int) -> float:
+    """Clips a second through what `ingest` does in threads, by so many of them."""
+    began = time.perf_counter()
+    for _ in in_order(taking(store), paths, workers):
+        pass
+    return len(paths) / (time.perf_counter() - began)
+
+
+def whole(folder: Path, threads: int, processes: int) -> float:
+    """Clips a second through `ingest` into fresh stores, one a process; the slowest of them counts."""
+    if processes == 1:
+        return _ingest(folder, threads)
+    command = [sys.executable, __file__, "--worker", str(folder), str(threads)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    speeds = [float(p.communicate()[0].splitlines()[-1]) for p in running]
+    return min(speeds) * processes
+
+
+def _ingest(folder: Path, threads: int) -> float:
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Store.init(Path(scratch) / "store")
+        began = time.perf_counter()
+        accepted = ingest(store, folder / "manifest.jsonl", workers=threads).accepted
+        return accepted / (time.perf_counter() - began)
+
+
+def main() -> None:
+    """Print the figures; exit status 1 where the target is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--worker", nargs=2, metavar=("FOLDER", "THREADS"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.worker:
+        print(_ingest(Path(chosen.worker[0]), int(chosen.worker[1])))
+        return
+    print(machine())
+    met = True
+    for container in ("WAV", "FLAC"):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / container
+            folder.mkdir()
+            paths = corpus(folder, container, chosen.clips, chosen.seconds)
+            store = Store.init(Path(scratch) / "store")
+            ratio, bare, taken = compare(store, paths)
+            met = met and ratio >= TARGET
+            print(
+                f"{container:<5} decode + SHA-256 {bare:6.0f} clips/s, with facts and fingerprint {taken:6.0f} clips/s: "
+                f"{100 * ratio:.0f} % (target {100 * TARGET:.0f} %)"
+            )
+            for workers in chosen.workers:
+                speeds = decided(store, paths, workers), whole(folder, workers, 1), whole(folder, 1, workers)
+                print(
+                    f"{container:<5} by {workers}: before writing {speeds[0]:6.0f} clips/s by threads; durable ingest "
+                    f"{speeds[1]:6.0f} by threads, {speeds[2]:6.0f} by processes"
+                )
+    print(f"targets: {'met' if met else 'missed'}")
+    sys.exit(not met)
+
+
+if __name__ == "__main__":
+    main()
