@@ -41,7 +41,8 @@ def spectrum(wave: Waveform) -> Spectrum:
     parts = np.array([pcm[s : s + width] for s in starts])
     mixed = parts[:, :, 0] if wave.channels == 1 else parts.mean(axis=2)
     transform = np.fft.rfft(mixed * window, size)
-    return Spectrum((transform * transform.conj()).real, wave.rate / size, wave.rate)
+    power = (transform * transform.conj()).real
+    return Spectrum(power.astype(np.float32, copy=False), wave.rate / size, wave.rate)
 
 
 @lru_cache(maxsize=64)

@@ -42,7 +42,7 @@ def duplicates(
     say(f"set {chosen.name} ({short(chosen.digest)}) of {chosen.size} samples")
     titles = {"exact": "with the sound of another and other words", "near": "near copies of another"}
     for kind, groups in kinds.items():
-        say(f"{found.count(groups)} samples in {len(groups)} groups {titles[kind]}")
+        say(f"{found.count(groups)} samples {titles[kind]}, groups: {len(groups)}")
         for group in groups[:SHOWN]:
             alike = "" if kind == "exact" else f"  alike by {group.likeness:.3f}"
             say(f"  {' '.join(map(str, group.samples))}{alike}{'  (made of one recording)' if group.derived else ''}")

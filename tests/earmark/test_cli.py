@@ -69,6 +69,10 @@ def test_the_five_commands_and_the_questions_after_them(here: Path, capsys: pyte
     assert "accepted 20" in said(capsys)
     earmark("set", "train", "--of", "all", "--where", "split = 'train'", *store)
     earmark("set", "test", "--of", "all", "--where", "split = 'test'", *store)
+    said(capsys)
+    earmark("leakage", "train", "test", "--json", *store)
+    leaks = {leak["kind"]: leak for leak in json.loads(said(capsys))}
+    assert (leaks["audio"]["tested"], len(leaks["speaker"]["tested"]), leaks["text"]["of"]) == ([], 8, 8)
     path = recipe(here, checkpoints=2)
     audit = ("audit", str(path), "--slice", "accent=*", "--seeds", "2", "--controls", "1", "--workers", "1", *store)
     earmark(*audit)
@@ -193,3 +197,26 @@ def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     for verb in verbs:
         earmark(verb, "--help")
         assert len(said(capsys)) > 100
+
+
+def test_duplicates_and_facts_of_recordings(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    tone = np.sin(np.arange(16_000) / 9) * np.repeat(rng.uniform(0, 0.5, 40), 400)
+    rows = []
+    for name, pcm, text in (("a", tone, "one two"), ("b", tone / 2, "One, two!"), ("c", tone, "three")):
+        soundfile.write(here / f"{name}.wav", pcm, 16_000)
+        rows.append({"audio": f"{name}.wav", "text": text, "speaker": "ann", "locale": "en_GB"})
+    (here / "list.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    earmark("init", "s")
+    earmark("ingest", "list.jsonl", "-s", "s")
+    told = said(capsys)
+    assert "duplicates: 2 have the sound of another and other words, 2 are near copies" in told
+    earmark("duplicates", "list", "--json", "-s", "s")
+    groups = json.loads(said(capsys))
+    assert [(g["kind"], len(g["samples"]), g["derived"]) for g in groups] == [("exact", 2, False), ("near", 2, False)]
+    earmark("duplicates", "list", "--across-speakers", "-s", "s")
+    assert "2 samples near copies of another, groups: 1" in said(capsys)
+    earmark("trace", groups[0]["samples"][0], "-s", "s")
+    seen = said(capsys)
+    assert all(fact in seen for fact in (" dBFS", "up to ", "words/s", "en-GB", "Latin script"))
+    assert "one two" not in seen

@@ -6,10 +6,13 @@ import uuid
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from lineage import packed, sets, sql
 from lineage.compact import compact
+from lineage.facts import HEARD
+from lineage.schema import TABLES, Table
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
 
@@ -140,3 +143,20 @@ def test_the_log_can_be_asked_like_any_table(recorded: Store, tmp_path: Path) ->
     with recorded.run("later"):
         pass
     assert recorded.sql("FROM log_entries").num_rows == 3
+
+
+def test_a_column_that_no_file_has_yet_is_null(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = TABLES["samples"]
+    older = Table("samples", samples.doc, tuple(c for c in samples.columns if c.name not in HEARD))
+    with monkeypatch.context() as patch:
+        patch.setitem(TABLES, "samples", older)
+        with store.run("ingest") as run:
+            run.append("samples", rows(ids(2)))
+    written = pq.read_schema(store.root / store.segments("samples")[0].path).names
+    assert not set(HEARD) & set(written)
+    opened = Store.open(store.root)
+    assert opened.read("samples", ["level_dbfs", "kind"]).to_pylist() == [{"level_dbfs": None, "kind": "speech"}] * 2
+    assert opened.connect().sql("SELECT count(snr_estimate_db) FROM samples").fetchall() == [(0,)]
+    with opened.run("ingest") as run:  # described anew, with a fact
+        run.append("samples", rows(ids(2)[:1], level_dbfs=-20.0))
+    assert opened.read("samples", ["level_dbfs"], "sample_id = ?", [ids(2)[0]])["level_dbfs"].to_pylist() == [-20.0]

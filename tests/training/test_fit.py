@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from lineage.errors import EarmarkError, UnknownName
+from lineage.leakage import LeakageRefused
+from lineage.policy import Policy
 from lineage.sets import create_set, members, resolve_set
 from lineage.store import Store
 from training.fit import train
@@ -172,6 +174,28 @@ def test_an_interrupted_run_leaves_nothing(store: Store, recipe: Recipe, error: 
     assert store.runs()[-1].status == ("aborted" if aborted else "failed")
     assert nothing_of(store)
     assert not train(store, recipe).reused
+
+
+def test_evaluation_sets_are_judged_for_leaks_before_any_work(
+    store: Store, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = recipe.variant(evaluate=["test", "train"], seed=77)
+    with pytest.raises(LeakageRefused, match=r"audio leakage: 24 of 24 samples .* — take the shared recordings out"):
+        train(store, own)
+    assert nothing_of(store)
+    assert store.runs()[-1].result["leakage"]["outcome"] == "refused"
+    allowed = Policy.parse({"name": "own", "leakage": {"audio": "allow", "speaker": "allow"}})
+    trained = train(store, own, policy=allowed)
+    assert [m.split(":")[0] for m in caplog.messages] == ["text leakage"] * 2
+    leaks = store.resolve_run(trained.run_id).result["leakage"]["leaks"]
+    assert {(leak["kind"], leak["action"]) for leak in leaks} == {
+        ("audio", "allow"), ("speaker", "allow"), ("text", "warn"),
+    }  # fmt: skip
+    with pytest.raises(LeakageRefused):
+        train(store, own)  # on record already, and still not allowed
+    caplog.clear()
+    assert not train(store, recipe.variant(evaluate=["test"], seed=78), parents=[trained.run_id]).reused
+    assert not caplog.messages
 
 
 def nothing_of(store: Store) -> bool:
