@@ -190,10 +190,12 @@ def nested_id_array(lists: Iterable[Iterable[uuid.UUID] | None], type: pa.DataTy
 
 def column(values: Any, type: pa.DataType) -> pa.Array | pa.ChunkedArray:
     """Python, numpy or Arrow values as one column of `type`."""
+    if isinstance(values, (pa.Array, pa.ChunkedArray)) and values.type == type:
+        return values
     if type == pa.uuid():
         return id_array(values)
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
-        return values if values.type == type else values.cast(type)
+        return values.cast(type)
     if pa.types.is_list(type) and type.value_type == pa.uuid():
         return nested_id_array(values, type)
     return pa.array(values, type=type)

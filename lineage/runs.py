@@ -14,6 +14,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,12 +179,13 @@ class _Buffer:
         table = self._tables[name]
         rows = pa.concat_tables(self._pending.pop(name))
         path = self._store.root / self._folder / name / self._run_id / f"{uuid7()}.parquet"
-        write_segment(path, table, rows)
         vault = self._store.vault if self._folder == "vault" else None
+        with ThreadPoolExecutor(1) as beside:
+            logical = beside.submit(vault.rows_digest if vault else rows_digest, rows)
+            write_segment(path, table, rows)
         digest = vault.file_digest(path) if vault else file_digest(path)
-        logical = vault.rows_digest(rows) if vault else rows_digest(rows)
         relative = path.relative_to(self._store.root).as_posix()
-        self.segments.append(Segment(name, relative, rows.num_rows, path.stat().st_size, digest, logical))
+        self.segments.append(Segment(name, relative, rows.num_rows, path.stat().st_size, digest, logical.result()))
 
     def discard(self) -> None:
         """Drop everything, written or not."""

@@ -1,6 +1,6 @@
 """How fast prepared rows become durable ones, in how much memory, and how fast other tools record as much.
 
-python benchmarks/record/ingest.py [--rows 10000000] [--peers datachain mlmd mlflow openlineage | --no-peers]
+python benchmarks/record/ingest.py [--rows 10000000] [--peers datachain mlmd mlflow openlineage | --no-peers] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tools import edge_rows, lineage, machine, peer, show
+from tools import Clock, edge_rows, lineage, machine, peer, show, verdict
 
 from lineage.store import Store
 from lineage.verifier import verify
 
 TARGET = 900_000  # rows a second on two cores
+FLAT = 1.25  # memory may grow so many times when the rows grow fourfold
 PEERS = {  # name: what it records, packages, script, rows, how many times as fast Earmark shall be
     "datachain": ("DataChain save", ["datachain"], "datachain_save.py", 100_000, 40),
     "mlmd": ("MLMD put_lineage_subgraph, batches of 1000", ["ml-metadata"], "mlmd_subgraph.py", 50_000, 60),
@@ -36,20 +39,20 @@ def record(rows: int) -> dict[str, float]:
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
         store = Store.init(Path(folder) / "store")
-        spent, count = 0.0, 0
+        spent, count = Clock(), 0
         with store.run("ingest") as run:
             for chunk in edge_rows(recordings, generations):
-                began = time.perf_counter()
-                run.append("edges", chunk)
-                spent += time.perf_counter() - began
+                with spent:
+                    run.append("edges", chunk)
                 count += chunk.num_rows
-            began = time.perf_counter()
-        spent += time.perf_counter() - began  # the rest is written, synced, logged and signed on leaving the block
+            spent.start()
+        spent.stop()  # the rest is written, synced, logged and signed on leaving the block
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         size = sum(s.bytes for s in store.segments("edges"))
         if store.sql("SELECT count(*) AS n FROM edges")["n"][0].as_py() != count or not verify(store.root).ok:
             raise SystemExit("what was ingested is not what is there")
-    return {"rows": count, "seconds": spent, "peak_mb": (peak - base) / 1024, "bytes": size}
+    found = {"rows": count, "seconds": spent.wall, "cpu": spent.cpu}
+    return {**found, "peak_mb": (peak - base) / 1024, "bytes": size}
 
 
 def apart(rows: int) -> dict[str, float]:
@@ -60,40 +63,68 @@ def apart(rows: int) -> dict[str, float]:
     return found
 
 
+def quickest(measure: Callable[[], dict[str, Any]], repeats: int) -> dict[str, Any]:
+    """The quickest of some measurements; what else the machine does makes one slower, never quicker."""
+    return min((measure() for _ in range(repeats)), key=lambda found: found.get("seconds", 0.0))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         print(json.dumps(record(options.rows)))
         return
-    print(f"Ingest of prepared rows, durable, bloom filters on ({machine()})")
-    parts = [apart(options.rows // 4), apart(options.rows)]
-    own = parts[-1]["rows"] / parts[-1]["seconds"]
-    table = [["rows", "seconds", "rows/s", "bytes/row", "memory above the rows' source"]]
+    print(f"Ingest of prepared rows, durable, bloom filters on ({machine()}); the quickest of {options.repeats}")
+    sizes = (options.rows // 4, options.rows)
+    parts = [quickest(partial(apart, rows), options.repeats) for rows in sizes]
+    own = parts[-1]
+    table = [["rows", "seconds", "rows/s", "rows/s of CPU", "bytes/row", "memory above the rows' source"]]
     for p in parts:
-        speed = f"{p['rows'] / p['seconds']:,.0f}"
         table.append(
-            [f"{p['rows']:,}", f"{p['seconds']:.2f}", speed, f"{p['bytes'] / p['rows']:.1f}", f"{p['peak_mb']:,.0f} MB"]
+            [
+                f"{p['rows']:,}",
+                f"{p['seconds']:.2f}",
+                *rates(p),
+                f"{p['bytes'] / p['rows']:.1f}",
+                f"{p['peak_mb']:,.0f} MB",
+            ]
         )
-    show(f"Earmark (target: {TARGET:,} rows/s: {'met' if own >= TARGET else 'MISSED'})", table)
+    met = verdict(own["rows"] / own["seconds"] >= TARGET)
+    flat = verdict(parts[1]["peak_mb"] <= FLAT * parts[0]["peak_mb"])
+    show(f"Earmark (target of {TARGET:,} rows/s {met}; of memory flat in the number of rows {flat})", table)
     if options.no_peers:
         return
-    table = [["what", "version", "rows", "rows/s", "Earmark is faster by", "target"]]
+    table = [["what", "version", "rows", "rows/s", "rows/s of CPU", "Earmark is faster by", "by CPU", "target"]]
     for name in options.peers:
         what, packages, script, rows, target = PEERS[name]
-        found = peer(name, packages, script, rows)
+        found = quickest(partial(peer, name, packages, script, rows), options.repeats)
         if "error" in found:
-            table.append([what, found["error"], "", "", "", f"{target}×"])
+            table.append([what, found["error"], *[""] * 5, f"{target}×"])
             continue
-        speed = found["rows"] / found["seconds"]
-        verdict = f"{own / speed:,.0f}× {'met' if own / speed >= target else 'MISSED'}"
-        table.append([what, found["version"], f"{found['rows']:,}", f"{speed:,.0f}", verdict, f"{target}×"])
+        wall, cpu = (own["rows"] / own[clock] * found[clock] / found["rows"] for clock in ("seconds", "cpu"))
+        table.append(
+            [
+                what,
+                found["version"],
+                f"{rows:,}",
+                *rates(found),
+                f"{wall:,.0f}×",
+                f"{cpu:,.0f}×",
+                f"{target}× {verdict(wall >= target)}",
+            ]
+        )
     show("Peers, one record a sample", table)
+
+
+def rates(found: dict[str, Any]) -> list[str]:
+    """Rows a second, and rows a second of processor time."""
+    return [f"{found['rows'] / found[clock]:,.0f}" for clock in ("seconds", "cpu")]
 
 
 if __name__ == "__main__":

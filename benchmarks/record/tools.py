@@ -8,7 +8,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,33 @@ def _last(text: str) -> str:
     return lines[-1].strip()[:200] if lines else "no message"
 
 
-def clock(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that `work` took, and what it gave."""
-    began = time.perf_counter()
-    result = work()
-    return time.perf_counter() - began, result
+class Clock:
+    """Adds up the seconds (`wall`) and seconds of processor time (`cpu`, of this process) that `with` blocks take."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def start(self) -> None:
+        """From here on."""
+        self.wall -= time.perf_counter()
+        self.cpu -= time.process_time()
+
+    def stop(self) -> None:
+        """Up to here."""
+        self.wall += time.perf_counter()
+        self.cpu += time.process_time()
+
+    def __enter__(self) -> Clock:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def verdict(met: bool) -> str:
+    """In a word."""
+    return "met" if met else "MISSED"
 
 
 def show(title: str, rows: Sequence[Sequence[str]]) -> None:

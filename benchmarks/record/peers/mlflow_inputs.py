@@ -1,29 +1,26 @@
 """MLflow: every sample a logged input of a run, in batches, into SQLite."""
 
 import json
-import sys
 import tempfile
-import time
-import uuid
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag
+from rows import CHILDREN, DURATIONS, PARENTS, POSITION, ROLE, ROWS, SEEDS, TRANSFORM, timed
 
 BATCH = 500
-rows = int(sys.argv[1])
 client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tempfile.mkdtemp()}/mlflow.db")
-run = client.create_run(client.create_experiment("lineage"))
-ids = [str(uuid.uuid4()) for _ in range(rows + 1)]
-began = time.perf_counter()
-for start in range(0, rows, BATCH):
-    inputs = [
-        DatasetInput(
-            Dataset(name=child, digest=child[:8], source_type="local", source=parent),
-            tags=[InputTag("mlflow.data.context", "speed")],
-        )
-        for child, parent in zip(ids[start + 1 : start + BATCH + 1], ids[start : start + BATCH], strict=False)
-    ]
-    client.log_inputs(run.info.run_id, datasets=inputs)
-seconds = time.perf_counter() - began
-assert len(client.get_run(run.info.run_id).inputs.dataset_inputs) == rows
-print(json.dumps({"rows": rows, "seconds": seconds, "version": mlflow.__version__}))
+run = client.create_run(client.create_experiment("lineage")).info.run_id
+
+
+def dataset(i: int) -> DatasetInput:
+    """Sample i, with its parent as its source."""
+    facts = json.dumps({"role": ROLE, "position": POSITION, "duration_s": DURATIONS[i], "seed": SEEDS[i]})
+    child = CHILDREN[i]
+    made = Dataset(name=child, digest=child[:8], source_type="local", source=PARENTS[i], profile=facts)
+    return DatasetInput(made, tags=[InputTag("mlflow.data.context", TRANSFORM)])
+
+
+with timed(mlflow.__version__):
+    for start in range(0, ROWS, BATCH):
+        client.log_inputs(run, datasets=[dataset(i) for i in range(start, min(start + BATCH, ROWS))])
+assert len(client.get_run(run).inputs.dataset_inputs) == ROWS
