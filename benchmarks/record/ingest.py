@@ -35,13 +35,13 @@ PEERS = {  # name: what it records, packages, script, rows, how many times as fa
 
 def record(rows: int) -> dict[str, float]:
     """Ingest so many edges into a fresh store, in this process."""
-    recordings, generations = lineage(rows)
+    made = lineage(rows)
     base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
         store = Store.init(Path(folder) / "store")
         spent, count = Clock(), 0
         with store.run("ingest") as run:
-            for chunk in edge_rows(recordings, generations):
+            for chunk in edge_rows(made):
                 with spent:
                     run.append("edges", chunk)
                 count += chunk.num_rows

@@ -33,40 +33,47 @@ class Generation:
     ids: Halves
     parents: npt.NDArray[np.int64]
     mixed: npt.NDArray[np.int64]  # places of the samples that have a noise
+    noises: npt.NDArray[np.int64]  # and which: places among all noises
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Recordings, noises, and the generations made of them."""
+
+    recordings: Halves
     noises: Halves
+    generations: tuple[Generation, ...]
 
 
-def lineage(edges: int, seed: int = 0) -> tuple[Halves, list[Generation]]:
-    """Recordings, and four generations made of them, with about that many edges."""
+def lineage(edges: int, seed: int = 0) -> Lineage:
+    """A lineage with about that many edges; no sample has the same noise twice."""
     rng = np.random.default_rng(seed)
     each = int(edges / GENERATIONS / (1 + MIXED))
-    recordings, noises = _ids(rng, each // 2), _ids(rng, max(10, each // 200))
+    some = max(10, each // 800)  # noises of one generation
+    recordings, noises = _ids(rng, each // 2), _ids(rng, some * GENERATIONS)
     before, made = len(recordings), []
-    for _ in range(GENERATIONS):
+    for number in range(GENERATIONS):
         mixed = np.sort(rng.choice(each, int(each * MIXED), replace=False))
-        chosen = noises[rng.integers(0, len(noises), len(mixed))]
+        chosen = rng.integers(number * some, (number + 1) * some, len(mixed))
         made.append(Generation(_ids(rng, each), rng.integers(0, before, each), mixed, chosen))
         before = each
-    return recordings, made
+    return Lineage(recordings, noises, tuple(made))
 
 
 def _ids(rng: np.random.Generator, count: int) -> Halves:
     return rng.integers(0, 2**64, (count, 2), dtype=np.uint64)
 
 
-def edge_rows(recordings: Halves, generations: Sequence[Generation], chunk: int = 250_000) -> Iterator[pa.Table]:
+def edge_rows(of: Lineage, chunk: int = 250_000) -> Iterator[pa.Table]:
     """The rows of `edges`, prepared, a chunk at a time."""
     rng = np.random.default_rng(1)
-    before = recordings
-    for number, g in enumerate(generations):
-        for child, parent, position in (
-            (g.ids, before[g.parents], 0),
-            (g.ids[g.mixed], g.noises, 1),
-        ):
+    before = of.recordings
+    for transform, g in zip(TRANSFORMS, of.generations, strict=True):
+        ends = ((g.ids, before[g.parents]), (g.ids[g.mixed], of.noises[g.noises]))
+        for position, (child, parent) in enumerate(ends):
             for start in range(0, len(child), chunk):
-                yield _edges(
-                    rng, child[start : start + chunk], parent[start : start + chunk], position, TRANSFORMS[number]
-                )
+                part = slice(start, start + chunk)
+                yield _edges(rng, child[part], parent[part], position, transform)
         before = g.ids
 
 
@@ -116,8 +123,8 @@ def _last(text: str) -> str:
 class Clock:
     """Adds up the seconds (`wall`) and seconds of processor time (`cpu`, of this process) that `with` blocks take."""
 
-    def __init__(self) -> None:
-        self.wall = self.cpu = 0.0
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0) -> None:
+        self.wall, self.cpu = wall, cpu
 
     def start(self) -> None:
         """From here on."""
