@@ -142,14 +142,14 @@ def roots(store: Store, ids: Iterable[uuid.UUID] | pa.Array | None = None) -> Ro
     if not is_sorted(child):
         places = order(child)
         child, parent = take(child, places), take(parent, places)
-    begins = np.flatnonzero(distinct(child))
-    samples = take(child, begins)
+    begins = distinct(child)
+    samples = take(child, np.flatnonzero(begins))
     above = ranks(samples, parent)  # what lies above each edge: the number of a sample, or beyond those of a recording
     top = np.flatnonzero(above < 0)
     tops = take(parent, top)
     recordings = sort_unique(tops)
     above[top] = len(samples) + ranks(recordings, tops)
-    return Roots(samples, recordings, *_resolve(np.append(begins, len(child)), above.astype(np.int32), len(recordings)))
+    return Roots(samples, recordings, *_resolve(begins, above.astype(np.int32), len(samples), len(recordings)))
 
 
 def _all_edges(store: Store) -> tuple[Halves, Halves]:
@@ -171,63 +171,63 @@ def _all_edges(store: Store) -> tuple[Halves, Halves]:
 
 
 def _resolve(
-    offsets: npt.NDArray[np.int64], above: npt.NDArray[np.int32], recordings: int
+    begins: npt.NDArray[np.bool_], above: npt.NDArray[np.int32], samples: int, recordings: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """`one`, `offsets` and `several` of `Roots`; `above[offsets[i] : offsets[i + 1]]` is what lies directly above sample i.
+    """`one`, `offsets` and `several` of `Roots`; an edge leads to what is `above`, and `begins` those of a further sample.
 
     A sample with one parent goes back to what its parent goes back to, so chains are jumped over, twice as far each
     time, until a recording or a mixture; only mixtures have to be followed upwards one by one.
     """
-    samples = len(offsets) - 1
-    counts = np.diff(offsets)
-    single = counts == 1
-    stands = np.arange(
-        samples + recordings, dtype=np.int32
-    )  # what each sample and recording goes back to, as far as known
-    stands[:samples][single] = above[offsets[:-1][single]]
+    alone = begins & np.append(begins[1:], True)[: len(begins)]  # edges that are the only ones of their sample
+    single = alone[begins]
+    stands = np.arange(samples + recordings, dtype=np.int32)  # what each goes back to, as far as known
+    stands[:samples][single] = above[alone]
+    going = np.flatnonzero(single & (stands[:samples] < samples))
     for _ in range(HOPS.bit_length()):
-        further = stands[stands]
-        if (further == stands).all():
+        here = stands[going]
+        further = stands[here]
+        stands[going] = further
+        going = going[(further != here) & (further < samples)]
+        if not len(going):
             break
-        stands = further
     else:
         raise EarmarkError(CIRCLE)
-    mixtures = np.flatnonzero(~single)
-    number = np.full(samples + recordings, -1, dtype=np.int32)  # of each mixture
-    number[mixtures] = np.arange(len(mixtures), dtype=np.int32)
-    if (number[stands[stands < samples]] < 0).any():
+    one = stands[:samples] - np.int32(samples)
+    mixed = np.flatnonzero(one < 0)
+    if single[stands[mixed]].any():  # it goes back to itself, and is no mixture
         raise EarmarkError(CIRCLE)
-    sizes = counts[mixtures]
-    ends = np.append(0, np.cumsum(sizes))
-    inner = stands[above[_spread(offsets[mixtures], sizes)]]
-    for _ in range(HOPS):
-        mixed = np.flatnonzero(inner < samples)
-        if not len(mixed):
-            break
-        # in the place of a mixture stands what it is made of; a recording stays where it is
-        starts, sizes = np.arange(len(inner)), np.ones(len(inner), dtype=np.int64)
-        further = number[inner[mixed]]
-        starts[mixed], sizes[mixed] = ends[further], ends[further + 1] - ends[further]
-        inner = inner[_spread(starts, sizes)]
-        ends = np.append(0, np.cumsum(sizes))[ends]
-        if len(inner) > 4 * len(above):  # many ways lead to the same
-            ends, inner = _once(ends, inner)
-    else:
-        raise EarmarkError(CIRCLE)
-    ends, inner = _once(ends, inner)
-    one = np.where(stands[:samples] >= samples, stands[:samples] - samples, -1 - number[stands[:samples]])
-    return one.astype(np.int32), ends, (inner - samples).astype(np.int32)
+    number = np.cumsum(~single, dtype=np.int32) - 1  # of each mixture
+    one[mixed] = -1 - number[stands[mixed]]
+    return one, *_mixtures(begins[~alone], stands[above[~alone]], number, samples)
 
 
-def _once(
-    offsets: npt.NDArray[np.int64], values: npt.NDArray[np.int32]
+def _mixtures(
+    begins: npt.NDArray[np.bool_], inner: npt.NDArray[np.int32], number: npt.NDArray[np.int32], samples: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """The same lists sorted and without repeats."""
-    words = np.repeat(np.arange(len(offsets) - 1) << 32, np.diff(offsets))
-    words |= values
+    """`offsets` and `several` of `Roots`; `inner` is what the mixtures are made of, and `begins` that of a further one."""
+    starts = np.flatnonzero(begins)
+    sizes = np.diff(starts, append=len(inner))
+    whole, part = np.cumsum(begins, dtype=np.int32) - 1, inner
+    found = []
+    for _ in range(HOPS):
+        ends = part >= samples
+        found.append(whole[ends].astype(np.int64) << 32 | (part[ends] - samples))
+        whole, further = whole[~ends], number[part[~ends]]
+        if not len(whole):
+            break
+        if len(whole) > 4 * len(inner):  # many ways lead to the same
+            words = np.unique(whole.astype(np.int64) << 32 | further)
+            whole, further = (words >> 32).astype(np.int32), words.astype(np.int32)
+        # in the place of a mixture stands what it is made of
+        part = inner[_spread(starts[further], sizes[further])]
+        whole = np.repeat(whole, sizes[further])
+    else:
+        raise EarmarkError(CIRCLE)
+    words = np.concatenate(found)
     words.sort()
-    fresh = np.append(True, words[1:] != words[:-1])[: len(words)]
-    return np.append(0, np.cumsum(fresh))[offsets], words[fresh].astype(np.int32)
+    words = words[np.append(True, words[1:] != words[:-1])[: len(words)]]
+    held = np.bincount(words >> 32, minlength=len(starts))
+    return np.append(0, np.cumsum(held)), words.astype(np.int32)
 
 
 def _spread(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
