@@ -23,7 +23,19 @@ import pyarrow.parquet as pq
 
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
-from lineage.ids import Halves, distinct, halves, id_array, is_sorted, order, ranks, sort_unique, take, without
+from lineage.ids import (
+    Halves,
+    distinct,
+    halves,
+    id_array,
+    is_sorted,
+    order,
+    ranks,
+    sort_unique,
+    sort_words,
+    take,
+    without,
+)
 from lineage.schema import TABLES
 from lineage.store import Store
 
@@ -32,7 +44,10 @@ BY_SPEAKER = "samples_by_speaker"
 MANY = 1 << 17  # ids from which on a join with all rows is faster than looking them up
 HOPS = 64  # lineages are not as deep as that
 ENDS = ["child_id", "parent_id"]
-CIRCLE = "the edges on record lead in a circle, so some samples go back to no recording — see: earmark trace SAMPLE"
+CIRCLE = (
+    f"the edges on record lead in a circle, or through more than {HOPS} mixes of mixes, so some samples go back to no "
+    "recording — see: earmark trace SAMPLE"
+)
 NOBODY: Halves = np.empty((0, 2), dtype=np.uint64)
 
 
@@ -224,7 +239,7 @@ def _mixtures(
     else:
         raise EarmarkError(CIRCLE)
     words = np.concatenate(found)
-    words.sort()
+    sort_words(words)
     words = words[np.append(True, words[1:] != words[:-1])[: len(words)]]
     held = np.bincount(words >> 32, minlength=len(starts))
     return np.append(0, np.cumsum(held)), words.astype(np.int32)

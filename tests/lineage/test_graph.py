@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import uuid
 from typing import Any
@@ -187,6 +188,16 @@ def test_a_circle_ends_and_is_told(store: Store, circle: list[tuple[int, int]]) 
     assert graph.ancestors(store, samples[:1]).num_rows >= 2
     with pytest.raises(EarmarkError, match="circle"):
         graph.roots(store)
+
+
+def test_many_ways_lead_to_the_same_recordings(store: Store) -> None:
+    layers = [ids(2, seed) for seed in range(40)]  # 2^39 ways from the last to the first
+    with store.run("test") as run:
+        for above, below in itertools.pairwise(layers):
+            for child in below:
+                link(run, child, *above)
+    assert graph.roots(store).of(layers[-1][0]) == sorted(layers[0], key=lambda i: i.bytes)
+    assert graph.roots(store).table().num_rows == 2 * 2 * 39
 
 
 def test_models_are_those_that_consumed_with_some_weight(store: Store) -> None:

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineage.ids import Halves, find, halves, id_array, is_sorted, order, ranks, sort_unique, take, without
+from lineage.ids import (
+    BLOCK,
+    Halves,
+    find,
+    halves,
+    id_array,
+    is_sorted,
+    order,
+    ranks,
+    sort_unique,
+    sort_words,
+    take,
+    without,
+)
 
 FEW = st.integers(0, 7).map(lambda i: uuid.UUID(int=i * 0x1000000000000000_0000000000000001 % 2**128))
 ANY = st.integers(0, 2**128 - 1).map(lambda i: uuid.UUID(int=i))
@@ -61,6 +74,14 @@ def test_many_ids_that_agree_in_their_leading_bits() -> None:
     expected = sorted({i.bytes for i in back(ids)})
     assert [i.bytes for i in back(sort_unique(ids))] == expected
     assert ranks(sort_unique(ids), sort_unique(ids)).tolist() == list(range(len(expected)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2 * BLOCK, 2 * BLOCK + 1])
+def test_many_numbers_are_sorted_in_halves(count: int) -> None:
+    words = np.random.default_rng(4).integers(0, 2**40, count, dtype=np.uint64)
+    expected = np.sort(words)
+    sort_words(words)
+    assert (words == expected).all()
 
 
 def test_null_is_no_id() -> None:
