@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.ids import (
+    BLOCK,
     Halves,
     distinct,
     halves,
@@ -32,7 +33,6 @@ from lineage.ids import (
     order,
     ranks,
     sort_unique,
-    sort_words,
     take,
     without,
 )
@@ -195,24 +195,34 @@ def _resolve(
     """
     alone = begins & np.append(begins[1:], True)[: len(begins)]  # edges that are the only ones of their sample
     single = alone[begins]
+    mixtures = np.flatnonzero(~single)
+    number = np.empty(samples, dtype=np.int32)  # of each mixture
+    number[mixtures] = np.arange(len(mixtures), dtype=np.int32)
     stands = np.arange(samples + recordings, dtype=np.int32)  # what each goes back to, as far as known
     stands[:samples][single] = above[alone]
-    going = np.flatnonzero(single & (stands[:samples] < samples))
-    for _ in range(HOPS.bit_length()):
-        here = stands[going]
-        further = stands[here]
-        stands[going] = further
-        going = going[(further != here) & (further < samples)]
-        if not len(going):
-            break
-    else:
-        raise EarmarkError(CIRCLE)
-    one = stands[:samples] - np.int32(samples)
-    mixed = np.flatnonzero(one < 0)
-    if single[stands[mixed]].any():  # it goes back to itself, and is no mixture
-        raise EarmarkError(CIRCLE)
-    number = np.cumsum(~single, dtype=np.int32) - 1  # of each mixture
-    one[mixed] = -1 - number[stands[mixed]]
+    one = np.empty(samples, dtype=np.int32)
+
+    def follow(start: int) -> None:
+        block = slice(start, start + BLOCK)
+        going = start + np.flatnonzero(single[block] & (stands[:samples][block] < samples))
+        for _ in range(HOPS):
+            if not len(going):
+                break
+            here = stands[going]
+            further = stands[here]  # be it of another block that is not as far, or farther
+            stands[going] = further
+            going = going[(further != here) & (further < samples)]
+        else:
+            raise EarmarkError(CIRCLE)
+        found = stands[:samples][block]
+        one[block] = found - samples
+        mixed = np.flatnonzero(found < samples)
+        if single[found[mixed]].any():  # it goes back to itself, and is no mixture
+            raise EarmarkError(CIRCLE)
+        one[start + mixed] = -1 - number[found[mixed]]
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(follow, range(0, samples, BLOCK)))
     return one, *_mixtures(begins[~alone], stands[above[~alone]], number, samples)
 
 
@@ -221,28 +231,41 @@ def _mixtures(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """`offsets` and `several` of `Roots`; `inner` is what the mixtures are made of, and `begins` that of a further one."""
     starts = np.flatnonzero(begins)
-    sizes = np.diff(starts, append=len(inner))
-    whole, part = np.cumsum(begins, dtype=np.int32) - 1, inner
-    found = []
-    for _ in range(HOPS):
-        ends = part >= samples
-        found.append(whole[ends].astype(np.int64) << 32 | (part[ends] - samples))
-        whole, further = whole[~ends], number[part[~ends]]
-        if not len(whole):
-            break
-        if len(whole) > 4 * len(inner):  # many ways lead to the same
-            words = np.unique(whole.astype(np.int64) << 32 | further)
-            whole, further = (words >> 32).astype(np.int32), words.astype(np.int32)
-        # in the place of a mixture stands what it is made of
-        part = inner[_spread(starts[further], sizes[further])]
-        whole = np.repeat(whole, sizes[further])
-    else:
+    bounds = np.append(starts, len(inner))
+    sizes = np.diff(bounds)
+
+    def made_of(first: int) -> npt.NDArray[np.int64]:
+        """Of a block of mixtures, in one word each pair of a mixture and a recording."""
+        own = sizes[first : first + BLOCK]
+        whole, part = (
+            np.repeat(np.arange(first, first + len(own)), own),
+            inner[bounds[first] : bounds[first + len(own)]],
+        )
+        most, found = 4 * len(part), []
+        for _ in range(HOPS):
+            ends = part >= samples
+            found.append(whole[ends] << 32 | (part[ends] - samples))
+            whole, further = whole[~ends], number[part[~ends]]
+            if not len(whole):
+                return _once(np.concatenate(found))
+            if len(whole) > most:  # many ways lead to the same
+                words = _once(whole << 32 | further)
+                whole, further = words >> 32, words.astype(np.int32)
+            # in the place of a mixture stands what it is made of
+            part, whole = inner[_spread(starts[further], sizes[further])], np.repeat(whole, sizes[further])
         raise EarmarkError(CIRCLE)
-    words = np.concatenate(found)
-    sort_words(words)
-    words = words[np.append(True, words[1:] != words[:-1])[: len(words)]]
+
+    with ThreadPoolExecutor(2) as pool:
+        words = np.concatenate([np.empty(0, dtype=np.int64), *pool.map(made_of, range(0, len(starts), BLOCK))])
     held = np.bincount(words >> 32, minlength=len(starts))
     return np.append(0, np.cumsum(held)), words.astype(np.int32)
+
+
+def _once(words: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The words sorted and without repeats."""
+    words.sort()
+    once: npt.NDArray[np.int64] = words[np.append(True, words[1:] != words[:-1])[: len(words)]]
+    return once
 
 
 def _spread(starts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
