@@ -116,11 +116,14 @@ def main() -> None:
             pairs.append((times[False], times[True]))
     table = [["", "bare s", "recorded s", "overhead", "target"]]
     for kind in ("wall", "cpu"):
-        bare, recorded = (statistics.median(getattr(pair[i], kind) for pair in pairs[1:]) for i in (0, 1))
-        more = statistics.median(getattr(r, kind) / getattr(b, kind) - 1 for b, r in pairs[1:])
-        table.append(
-            [kind, f"{bare:.2f}", f"{recorded:.2f}", f"{more:+.2%}", f"{TARGET:.0%} {verdict(more <= TARGET)}"]
-        )
+        bare, recorded = ([getattr(pair[i], kind) for pair in pairs[1:]] for i in (0, 1))
+        typical = statistics.median(r / b for b, r in zip(bare, recorded, strict=True)) - 1
+        for name, of, more in (
+            ("median of pairs", statistics.median, typical),
+            ("quickest of each", min, min(recorded) / min(bare) - 1),
+        ):
+            met = f"{TARGET:.0%} {verdict(more <= TARGET)}"
+            table.append([f"{kind}, {name}", f"{of(bare):.2f}", f"{of(recorded):.2f}", f"{more:+.2%}", met])
     show(f"{SAMPLES} utterances, {options.epochs} epochs, {options.repeats} pairs ({machine()})", table)
 
 
