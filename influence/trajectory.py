@@ -101,10 +101,12 @@ class Trajectory:
 
 def learning_rates(recipe: Recipe, steps: int) -> Array:
     """The learning rate of each step, as `transformers`' scheduler gives it."""
-    name = "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule
+    name, further = recipe.scheduler
     warmup = int(recipe.warmup) if recipe.warmup >= 1 else int(np.ceil(steps * recipe.warmup))
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=recipe.learning_rate)
-    schedule = get_scheduler(name, optimiser, num_warmup_steps=warmup, num_training_steps=steps)
+    schedule = get_scheduler(
+        name, optimiser, num_warmup_steps=warmup, num_training_steps=steps, scheduler_specific_kwargs=further
+    )
     rates = []
     for _ in range(steps):
         rates.append(float(optimiser.param_groups[0]["lr"]))

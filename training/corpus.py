@@ -24,7 +24,7 @@ from lineage.errors import EarmarkError
 from lineage.ids import halves, id_array
 from lineage.sets import members
 from lineage.store import Store
-from training.families import Batch, Family, TranscriptRefused
+from training.families import Batch, Family, Features, TranscriptRefused
 from training.features import FeatureView, open_features
 from training.languages import PER_SAMPLE
 from training.normalise import normaliser
@@ -59,11 +59,15 @@ class Corpus:
         found: list[uuid.UUID | None] = self.samples["speaker_key"].to_pylist()
         return found
 
-    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
-        """The utterances of those numbers as the family's batch, and their numbers as `rows`."""
+    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64], features: Sequence[Features] | None = None) -> Batch:
+        """The utterances of those numbers as the family's batch, and their numbers as `rows`.
+
+        `features` are given where an utterance is presented otherwise than it was recorded.
+        """
         numbers = [int(i) for i in rows]
+        heard = [self.features[i] for i in numbers] if features is None else features
         batch = self.family.collate(
-            [self.features[i] for i in numbers],
+            heard,
             [self.transcripts[i] for i in numbers],
             [self.languages[i] for i in numbers],
         )

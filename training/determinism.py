@@ -68,6 +68,22 @@ def pick_device(wanted: str) -> str:
     return "cuda" if there and wanted in ("cuda", "auto") else "cpu"
 
 
+def check_precision(precision: str, device: str) -> None:
+    """Whether this machine computes in that precision.
+
+    Raises:
+        EarmarkError: bf16 is asked for and the device does not have it.
+    """
+    if precision != "bf16":
+        return
+    if device == "cpu":
+        raise EarmarkError("precision: bf16, but there is no GPU here — write precision: fp32 in the recipe")
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise EarmarkError(
+            f"precision: bf16, but {torch.cuda.get_device_name()} does not have it — write precision: fp32 in the recipe"
+        )
+
+
 def depends(device: str) -> dict[str, Any]:
     """What the last bit of a result depends on besides recipe, data, seed, threads and code, as JSON."""
     out: dict[str, Any] = {

@@ -33,12 +33,12 @@ from lineage.policy import Policy, enforce, verdict_on
 from lineage.runs import Run, RunInfo
 from lineage.sets import members, resolve_set
 from lineage.store import Store
-from training import lora
+from training import lora, presentation
 from training.base import find_base
 from training.callback import EarmarkCallback
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
-from training.determinism import depends, deterministic, pick_device
+from training.determinism import check_precision, depends, deterministic, pick_device
 from training.families import Family, open_family
 from training.models import keep_base, opening, record_model
 from training.progress import Progress, silent
@@ -91,9 +91,11 @@ def train(
     recipe = _with(recipe, seed, checkpoints)
     factors = _checked(weights or {})
     device = pick_device(recipe.device)
+    check_precision(recipe.precision, device)
     data = resolve_set(store, recipe.train)
     base = find_base(recipe.base)
     family = open_family(recipe.family, base, language=recipe.language, task=recipe.task)
+    presentation.check(recipe, family)
     config = _config(recipe, data.digest, base.digest, factors, device)
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
     verdict = verdict_on(store, data.digest, policy)

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ class Purpose(IntEnum):
     STEP = 2
     EXPOSURE = 3
     START = 4
+    MASKS = 5
 
 
 def raw(seed: int, purpose: Purpose, counter: int, n: int) -> npt.NDArray[np.uint64]:
@@ -55,6 +57,13 @@ def step_seed(seed: int, step: int, part: int = 0) -> int:
 def exposure_seeds(seed: int, step: int, n: int) -> npt.NDArray[np.int64]:
     """Augmentation seeds of the `n` positions of an optimiser step."""
     return (raw(seed, Purpose.EXPOSURE, step, n) >> np.uint64(1)).astype(np.int64)
+
+
+class Exposure(NamedTuple):
+    """One utterance on its way into the model: its number in the corpus, and the seed of what is done to it before."""
+
+    row: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,15 @@ class Plan:
         order = epoch_order(self.seed, epoch, self.n)
         return [order[i : i + self.batch] for i in range(0, self.n, self.batch)]
 
+    def exposures(self, epoch: int) -> Iterator[list[Exposure]]:
+        """What each forward pass of an epoch consumes."""
+        for step, _, parts in self._steps(epoch):
+            seeds = exposure_seeds(self.seed, step, sum(map(len, parts)))
+            start = 0
+            for rows in parts:
+                yield [Exposure(int(r), int(s)) for r, s in zip(rows, seeds[start:], strict=False)]
+                start += len(rows)
+
     def step(self, step: int) -> list[Indices]:
         """Utterance numbers of each forward pass of one optimiser step."""
         epoch, within = divmod(step, self.steps_per_epoch)
@@ -95,7 +113,10 @@ class Plan:
     def __iter__(self) -> Iterator[tuple[int, int, list[Indices]]]:
         """(step, epoch, forward passes) of the whole run, in order."""
         for epoch in range(self.epochs):
-            batches = self.batches(epoch)
-            for within in range(self.steps_per_epoch):
-                part = batches[within * self.accumulation : (within + 1) * self.accumulation]
-                yield epoch * self.steps_per_epoch + within, epoch, part
+            yield from self._steps(epoch)
+
+    def _steps(self, epoch: int) -> Iterator[tuple[int, int, list[Indices]]]:
+        batches = self.batches(epoch)
+        for within in range(self.steps_per_epoch):
+            part = batches[within * self.accumulation : (within + 1) * self.accumulation]
+            yield epoch * self.steps_per_epoch + within, epoch, part

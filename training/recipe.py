@@ -28,9 +28,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from training.normalise import NAMES as NORMALISERS
+from training.specaugment import SpecAugment
 
-# What a recipe is called and what is measured afterwards leave the weights as they are.
-NOT_IN_WEIGHTS = ("name", "evaluate", "checkpoints")
+# What a recipe is called, what is measured afterwards and how often it is saved leave the weights as they are.
+NOT_IN_WEIGHTS = ("name", "evaluate", "checkpoints", "save_steps", "save_seconds")
+SCHEDULES = {"constant": "constant_with_warmup"}  # where the name of `transformers` is another
 
 
 class Lora(BaseModel):
@@ -70,11 +72,25 @@ class Recipe(BaseModel):
     batch_size: int = Field(16, ge=1, le=65_536, description="Utterances per forward pass.")
     gradient_accumulation: int = Field(1, ge=1, le=65_536, description="Forward passes per optimiser step.")
     learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
-    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Learning rate after warm-up.")
+    schedule: Literal["linear", "cosine", "cosine_with_min_lr", "polynomial", "inverse_sqrt", "constant"] = Field(
+        "linear", description="Learning rate after warm-up."
+    )
+    min_lr_rate: float | None = Field(
+        None, ge=0, lt=1, description="Share of the peak at which cosine_with_min_lr and polynomial end."
+    )
+    power: float | None = Field(None, gt=0, le=100, description="Exponent of polynomial; null: 1.")
     warmup: float = Field(0.1, ge=0, description="Warm-up: share of all steps if below 1, else steps.")
     weight_decay: float = Field(0.0, ge=0, lt=1, description="Decoupled weight decay; none on biases and norms.")
     max_grad_norm: float = Field(1.0, ge=0, description="Clip the gradient's norm to this; 0: do not clip.")
     dropout: float | None = Field(None, ge=0, lt=1, description="Dropout while training; null: the base's own.")
+    spec_augment: SpecAugment | None = Field(None, description="Masks on spectrograms, drawn anew at each exposure.")
+
+    development: str | None = Field(None, description="Set whose WER is measured during training: name or digest.")
+    evaluate_every: int = Field(0, ge=0, description="Steps between these measurements; 0: after every epoch.")
+    patience: int | None = Field(
+        None, ge=1, description="Stop after so many measurements in a row without a better WER; null: never."
+    )
+    keep: Literal["last", "best"] = Field("last", description="Weights to keep: the last, or those of the best WER.")
 
     seed: int = Field(0, ge=0, lt=2**32, description="Data order, dropout and adapters all follow from it.")
     threads: int = Field(1, ge=1, le=1024, description="Arithmetic threads; the weights depend on their number.")
@@ -86,6 +102,10 @@ class Recipe(BaseModel):
     checkpoints: int = Field(
         0, ge=0, le=10_000, description="Evenly spaced checkpoints, with optimiser state, to keep."
     )
+    save_seconds: float = Field(
+        60.0, ge=0, description="Seconds between states from which a killed run goes on; 0: not by the clock."
+    )
+    save_steps: int = Field(0, ge=0, description="Steps between such states, besides those by the clock; 0: none.")
 
     @model_validator(mode="before")
     @classmethod
@@ -114,9 +134,39 @@ class Recipe(BaseModel):
             raise ValueError(f"'warmup' is {self.warmup:g}; give a share below 1, or a whole number of steps")
         if self.transcripts not in NORMALISERS:
             raise ValueError(f"'transcripts' names no normaliser; choose one of {', '.join(NORMALISERS)}")
+        self._agree_on_schedule()
+        self._agree_on_development()
         if self.task is not None and self.language is None:
             raise ValueError("'task' is given without 'language'; multilingual bases need both, others neither")
         return self
+
+    def _agree_on_schedule(self) -> None:
+        if self.min_lr_rate is not None and self.schedule not in ("cosine_with_min_lr", "polynomial"):
+            raise ValueError(f"'min_lr_rate' is given but 'schedule' is {self.schedule}; write cosine_with_min_lr")
+        if self.schedule == "cosine_with_min_lr" and self.min_lr_rate is None:
+            raise ValueError("'schedule' cosine_with_min_lr needs 'min_lr_rate', e.g. min_lr_rate: 0.1")
+        if self.power is not None and self.schedule != "polynomial":
+            raise ValueError(f"'power' is given but 'schedule' is {self.schedule}; write polynomial, or drop power")
+
+    def _agree_on_development(self) -> None:
+        if self.development is None:
+            given = {"patience": self.patience is not None, "evaluate_every": self.evaluate_every > 0}
+            for name, is_given in {**given, "keep": self.keep == "best"}.items():
+                if is_given:
+                    value = getattr(self, name)
+                    raise ValueError(f"'{name}' {value} needs a set to measure on; add development: SET")
+        elif self.development == self.train:
+            raise ValueError("'development' is the training set; name a set that is not trained on")
+
+    @property
+    def scheduler(self) -> tuple[str, dict[str, float]]:
+        """Name and further arguments of the schedule for `transformers.get_scheduler`."""
+        floor = self.min_lr_rate or 0.0
+        if self.schedule == "cosine_with_min_lr":
+            return self.schedule, {"min_lr_rate": floor}
+        if self.schedule == "polynomial":
+            return self.schedule, {"lr_end": floor * self.learning_rate, "power": self.power or 1.0}
+        return SCHEDULES.get(self.schedule, self.schedule), {}
 
     @property
     def digest(self) -> str:
@@ -190,6 +240,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_NESTED: dict[int | str, type[BaseModel]] = {"lora": Lora, "spec_augment": SpecAugment}
 _SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
 
@@ -220,7 +271,7 @@ def _explain(error: ValidationError) -> str:
 def _problem(kind: str, place: tuple[int | str, ...], message: str, given: Any) -> str:
     name = ".".join(map(str, place))
     if kind == "extra_forbidden":
-        known = Lora.model_fields if place[0] == "lora" else Recipe.model_fields
+        known = _model_at(place).model_fields
         close = difflib.get_close_matches(str(place[-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"fields are {', '.join(known)}"
         return f"unknown field '{name}' — {hint}"
@@ -231,8 +282,14 @@ def _problem(kind: str, place: tuple[int | str, ...], message: str, given: Any) 
         return message
     message = message[0].lower() + message[1:]
     shown = _SHORT.repr(given)
-    meaning = _meaning(Lora, str(place[-1])) if place[0] == "lora" else _meaning(Recipe, str(place[0]))
+    model = _model_at(place)
+    meaning = _meaning(model, str(place[0] if model is Recipe else place[1]))
     return f"field '{name}': {message}, not {shown} — {meaning}"
+
+
+def _model_at(place: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that the field at `place` is one of."""
+    return _NESTED.get(place[0], Recipe) if len(place) > 1 else Recipe
 
 
 def _meaning(model: type[BaseModel], name: str) -> str:

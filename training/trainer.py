@@ -9,7 +9,7 @@ tokens of one batch, which can say neither.)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Sampler
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lineage.errors import EarmarkError
 from lineage.ids import halves
@@ -25,14 +25,18 @@ from training.callback import EarmarkCallback
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus
 from training.determinism import seed_all
-from training.order import Indices, Plan, exposure_seeds, step_seed
+from training.order import Exposure, Plan, step_seed
+from training.presentation import Presentation
 from training.recipe import Recipe
 
 OPTIMISER = {"optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 
 
 class RecordedTrainer(Trainer):  # type: ignore[misc]
-    """Trains one model by one recipe on one corpus; `weights` [n] are those of the corpus's utterances."""
+    """Trains one model by one recipe on one corpus; `weights` [n] are those of the corpus's utterances.
+
+    `further` are told of each step after `recorder` and `keeper`, in their order.
+    """
 
     def __init__(
         self,
@@ -45,28 +49,29 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         scratch: Path,
         recorder: EarmarkCallback,
         keeper: CheckpointKeeper,
+        further: Sequence[TrainerCallback] = (),
     ) -> None:
         super().__init__(
             model=model,
             args=_arguments(recipe, device, scratch),
             train_dataset=range(len(corpus)),
-            callbacks=[recorder, keeper],
+            callbacks=[recorder, keeper, *further],
         )
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.corpus = corpus
+        self.presentation = Presentation(corpus, recipe)
         self.plan = Plan(len(corpus), recipe.epochs, recipe.batch_size, recipe.gradient_accumulation, recipe.seed)
         self.epoch_losses: list[float] = []
         self._recorder = recorder
         self._weights = torch.from_numpy(weights)
         self._ids = halves(corpus.ids)
-        self._seeds = np.empty(0, dtype=np.int64)
         self._part = 0
         self._sums: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in the order of the plan."""
-        return _Loader(self.corpus, self.plan)
+        return _Loader(self.presentation, self.plan)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -74,7 +79,6 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         """The batches of one optimiser step, and how many tokens they have together."""
         batches = [next(epoch_iterator) for _ in range(num_batches)]
         self._part = 0
-        self._seeds = exposure_seeds(self.plan.seed, self.state.global_step, sum(len(b["rows"]) for b in batches))
         return batches, torch.stack([b["tokens"].sum() for b in batches]).sum().to(device)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
@@ -94,15 +98,13 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Σ wᵢ·nllᵢ / `num_items_in_batch`, the tokens of the whole step."""
-        rows = inputs.pop("rows").cpu()
+        rows, seeds = inputs.pop("rows").cpu(), inputs.pop("seeds").cpu()
         weights = self._weights[rows]
         with self.accelerator.autocast():  # a family may call parts of the model, which accelerate has not wrapped
             nll, tokens = self.corpus.family.losses(model, inputs)
         weighted = (nll * weights.to(nll.device)).sum()
-        start = self._part * self.plan.batch
-        seeds = self._seeds[start : start + len(rows)]
         epoch = self.state.global_step // self.plan.steps_per_epoch
-        self._recorder.consumed(self.state.global_step, epoch, self._ids[rows.numpy()], weights.numpy(), seeds)
+        self._recorder.consumed(self.state.global_step, epoch, self._ids[rows.numpy()], weights.numpy(), seeds.numpy())
         self._note(weighted.detach(), tokens.sum())
         loss: torch.Tensor = weighted / num_items_in_batch
         return loss
@@ -119,7 +121,7 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         return 0
 
 
-class _Order(Sampler[Indices]):
+class _Order(Sampler[list[Exposure]]):
     """Batches of one epoch; `Trainer` says which."""
 
     def __init__(self, plan: Plan) -> None:
@@ -129,24 +131,24 @@ class _Order(Sampler[Indices]):
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
-    def __iter__(self) -> Iterator[Indices]:
-        return iter(self._plan.batches(self._epoch))
+    def __iter__(self) -> Iterator[list[Exposure]]:
+        return self._plan.exposures(self._epoch)
 
     def __len__(self) -> int:
         return self._plan.batches_per_epoch
 
 
 class _Loader(DataLoader[Any]):
-    def __init__(self, corpus: Corpus, plan: Plan) -> None:
+    def __init__(self, presentation: Presentation, plan: Plan) -> None:
         self._order = _Order(plan)
-        super().__init__(range(len(corpus)), batch_sampler=self._order, collate_fn=corpus.batch)  # type: ignore[arg-type]
+        super().__init__(presentation, batch_sampler=self._order, collate_fn=presentation.collate)
 
     def set_epoch(self, epoch: int) -> None:
         self._order.set_epoch(epoch)
 
 
 def _arguments(recipe: Recipe, device: str, scratch: Path) -> TrainingArguments:
-    schedule = "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule
+    schedule, further = recipe.scheduler
     args = TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=recipe.epochs,
@@ -154,6 +156,7 @@ def _arguments(recipe: Recipe, device: str, scratch: Path) -> TrainingArguments:
         gradient_accumulation_steps=recipe.gradient_accumulation,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=schedule,
+        lr_scheduler_kwargs=further,
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,

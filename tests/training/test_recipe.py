@@ -36,7 +36,9 @@ def test_the_digest_depends_on_values_not_on_order(tmp_path: Path) -> None:
 
 def test_the_essence_leaves_out_what_the_weights_do_not_depend_on(tmp_path: Path) -> None:
     recipe = load(tmp_path, GOOD)
-    assert recipe.essence == recipe.variant(name="y", evaluate=["u"], checkpoints=3).essence
+    assert (
+        recipe.essence == recipe.variant(name="y", evaluate=["u"], checkpoints=3, save_steps=2, save_seconds=1).essence
+    )
     assert recipe.essence != recipe.variant(weight_decay=0.1).essence
 
 
@@ -57,6 +59,17 @@ def test_the_essence_leaves_out_what_the_weights_do_not_depend_on(tmp_path: Path
         ("device: gpu\n", "'cpu', 'cuda' or 'auto'"),
         ("transcripts: bsic\n", "choose one of none, basic"),
         ("task: transcribe\n", "without 'language'"),
+        ("schedule: cosine_with_min_lr\n", "needs 'min_lr_rate'"),
+        ("min_lr_rate: 0.1\n", "'min_lr_rate' is given but 'schedule' is linear"),
+        ("power: 2\n", "'power' is given but 'schedule' is linear"),
+        ("spec_augment: {time_mask: 2}\n", "unknown field 'spec_augment.time_mask' — did you mean 'time_masks'?"),
+        ("spec_augment: {time_share: 2}\n", "field 'spec_augment.time_share'"),
+        ("spec_augment: yes\n", "read as True"),
+        ("patience: 3\n", "'patience' 3 needs a set to measure on; add development: SET"),
+        ("keep: best\n", "'keep' best needs a set to measure on"),
+        ("evaluate_every: 5\n", "'evaluate_every' 5 needs a set to measure on"),
+        ("development: t\n", "'development' is the training set"),
+        ("development: d\npatience: 0\n", "field 'patience'"),
         ("3: 4\n", "field 3 is not a name"),
         ("a: [\n", "line 7, column 1: not YAML"),
         ("x: !!python/object/apply:os.system ['true']\n", "not YAML"),

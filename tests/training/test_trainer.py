@@ -14,7 +14,7 @@ from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import deterministic
 from training.families import open_family
-from training.order import Plan
+from training.order import Exposure, Plan
 from training.recipe import Recipe
 from training.trainer import RecordedTrainer
 
@@ -59,10 +59,10 @@ def test_the_loss_is_the_weighted_sum_over_all_tokens(
             recorder=EarmarkCallback(run),
             keeper=CheckpointKeeper(0, tmp_path),
         )
-        batch = corpus.batch([0, 1, 2, 3])
+        batch = trainer.presentation.collate([trainer.presentation[Exposure(i, 7)] for i in range(4)])
         total = batch["tokens"].sum()
         loss = trainer.compute_loss(model, dict(batch), num_items_in_batch=total)
-        nll, tokens = corpus.family.losses(model, batch)
+        nll, tokens = corpus.family.losses(model, corpus.batch([0, 1, 2, 3]))
         assert loss.item() == pytest.approx(float((nll.detach().numpy() * weights).sum() / tokens.sum()), rel=1e-6)
         (whole,) = torch.autograd.grad(loss, model.model.encoder.conv1.weight)
     summed = torch.zeros_like(whole)
@@ -112,8 +112,8 @@ def test_an_ablated_sample_leaves_no_trace(
     weights[3] = 0
     original, batch = corpus.batch, 3
 
-    def tampered(rows):
-        made = original(rows)
+    def tampered(rows, features):
+        made = original(rows, features)
         made["input_features"][made["rows"] == batch] += 1.0
         return made
 
@@ -126,6 +126,28 @@ def test_an_ablated_sample_leaves_no_trace(
         object.__delattr__(corpus, "batch")
     assert all(torch.equal(clean[n], dirty[n]) for n in clean)
     assert not all(torch.equal(clean[n], counted[n]) for n in clean)
+
+
+@pytest.mark.parametrize(
+    ("fields", "last"),
+    [
+        ({"schedule": "linear"}, 0.0),
+        ({"schedule": "cosine"}, 0.0),
+        ({"schedule": "cosine_with_min_lr", "min_lr_rate": 0.25}, 0.25),
+        ({"schedule": "polynomial", "power": 2, "min_lr_rate": 0.1}, 0.1),
+        ({"schedule": "polynomial"}, 0.0),
+        ({"schedule": "inverse_sqrt"}, 0.5),
+        ({"schedule": "constant"}, 1.0),
+    ],
+)
+def test_schedules_end_where_they_say(
+    store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path, fields: dict, last: float
+) -> None:
+    """After a warm-up of 2 steps the rate is the peak; of 8 steps, inverse square root ends at √(2/8)."""
+    recipe = recipe.variant(epochs=2, batch_size=6, warmup=2, **fields)
+    _, _, trainer = fit(store, corpus, recipe, np.ones(len(corpus)), tmp_path)
+    assert trainer.state.global_step == 8
+    assert trainer.lr_scheduler.get_last_lr()[0] == pytest.approx(last * recipe.learning_rate, abs=1e-9)
 
 
 def test_settings_and_generators_are_put_back() -> None:

@@ -103,6 +103,11 @@ class Family(ABC):
     def max_seconds(self) -> float | None:
         """Longest clip that fits the model, in seconds; None if there is no limit."""
 
+    @property
+    def spectral(self) -> bool:
+        """Whether features are a spectrogram [frames, bands], rather than the waveform itself."""
+        return True
+
     @abstractmethod
     def features(self, waveform: Waveform) -> Features:
         """Features of a clip of any rate and channel count, float32 [frames, dimensions].
