@@ -52,8 +52,9 @@ class Trajectory:
         Raises:
             EarmarkError: the recipe's schedule is not what the checkpoints recorded.
         """
-        total = int(self.run.result["steps"])
-        rates = learning_rates(self.recipe, total)
+        rates = learning_rates(self.recipe, int(self.run.result.get("planned", self.run.result["steps"])))[
+            : kept_steps(self.run)
+        ]
         for kept in self.checkpoints:
             if abs(rates[kept.step - 1] - kept.learning_rate) > RATE_TOLERANCE * max(kept.learning_rate, 1e-12):
                 raise EarmarkError(
@@ -99,6 +100,12 @@ class Trajectory:
         return self.samples[at], self.weights[at]
 
 
+def kept_steps(run: RunInfo) -> int:
+    """Steps on the way to the weights that a run kept; what it did after the best is no part of them."""
+    chosen = run.result.get("development", {}).get("kept")
+    return int(run.result["steps"] if chosen is None else chosen["step"])
+
+
 def learning_rates(recipe: Recipe, steps: int) -> Array:
     """The learning rate of each step, as `transformers`' scheduler gives it."""
     name, further = recipe.scheduler
@@ -127,7 +134,8 @@ def open_trajectory(store: Store, model: str) -> Trajectory:
         raise EarmarkError(f"model {record.name} was not trained on this record — attribute a model that was")
     opened = open_model(store, record.model_id)
     corpus = open_corpus(store, record.set_digest, opened.family, transcripts=opened.transcripts)
-    rows = store.read("exposures", ["sample_id", "step", "weight"], "run_id = ?", [run.id])
+    steps = kept_steps(run)
+    rows = store.read("exposures", ["sample_id", "step", "weight"], "run_id = ? AND step < ?", [run.id, steps])
     place = {pair: i for i, pair in enumerate(map(tuple, halves(corpus.ids).tolist()))}
     samples = np.array([place[pair] for pair in map(tuple, halves(rows["sample_id"]).tolist())], dtype=np.int64)
     return Trajectory(
@@ -135,7 +143,7 @@ def open_trajectory(store: Store, model: str) -> Trajectory:
         Recipe.parse(run.config["recipe"]),
         opened,
         corpus,
-        tuple(checkpoints(store, run.id)),
+        tuple(c for c in checkpoints(store, run.id) if c.step <= steps),
         samples,
         rows["step"].to_numpy().astype(np.int64),
         rows["weight"].to_numpy().astype(np.float64),

@@ -7,6 +7,7 @@
     openlineage/<run>.ndjson   how it went, in the words of OpenLineage (see `lineage.events`)
     vault/                the personal data (see `lineage.vault`)
     artifacts/<xx>/<digest>   weights, checkpoints, features: content-addressed files and folders
+    unfinished/<key>/     from where a killed run goes on, no part of the record (see `lineage.unfinished`)
 
 Writers take no lock: any number of processes may write runs while others read. Laws: a run's rows appear all at once, when
 the log names its manifest; what has appeared is never changed, only taken away by a later run that says so (compaction,

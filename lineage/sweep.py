@@ -1,7 +1,8 @@
 """Clearing away what no reader needs: files that a run took away from the record, and what killed writers left behind.
 
 Files that were taken away stay for a grace period, because a reader may have listed them just before. Leftovers are what
-lies in the folders of runs that were never logged, artifacts that no logged run names, and temporary files. Laws: nothing
+lies in the folders of runs that were never logged, artifacts that no logged run names, temporary files, and states of work
+that nobody will go on with (`lineage.unfinished`). Laws: nothing
 that readers see is touched, and nothing of a writer that is alive (`lineage.living`), however slow it is. What a killed
 writer told under `openlineage/` stays: that it tried is the truth.
 """
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lineage import unfinished
 from lineage.identity import uuid7
 from lineage.living import living
 from lineage.store import Store
@@ -56,6 +58,10 @@ def sweep(store: Store, grace: float = GRACE_S, folders: tuple[str, ...] = ("tab
         else:
             idle = owner not in logged | alive and _age(path) <= began - max(grace, LEAST_S)
         gone = _remove_idle(path) if idle else None
+        leftovers += gone is not None
+        size += gone or 0
+    for folder in unfinished.clear(store, began):
+        gone = _remove_idle(folder)
         leftovers += gone is not None
         size += gone or 0
     for table in (store.root / "tables", store.root / "vault"):

@@ -43,7 +43,9 @@ class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
         self._step = self._position = 0
         self._rows: list[tuple[Halves, npt.NDArray[Any], npt.NDArray[Any] | None, int, int, int]] = []
         self._pending = 0
+        self._taken: list[pa.Table] = []
         self.exposures = 0
+        self.remember = False  # what was consumed since the last `take`
 
     # -- recording ---------------------------------------------------------------------------------------------------
 
@@ -75,8 +77,7 @@ class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
         seeds = [
             pa.nulls(n, pa.int64()) if r[2] is None else pa.array(r[2]) for n, r in zip(sizes, self._rows, strict=True)
         ]
-        self._run.append(
-            "exposures",
+        rows = pa.table(
             {
                 "step": np.repeat([r[3] for r in self._rows], sizes).astype(np.int32),
                 "position": np.concatenate(places),
@@ -84,10 +85,26 @@ class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
                 "sample_id": id_array(np.concatenate([r[0] for r in self._rows])),
                 "weight": np.concatenate([r[1] for r in self._rows]).astype(np.float32),
                 "seed": pa.chunked_array(seeds),
-            },
+            }
         )
+        self._run.append("exposures", rows)
+        if self.remember:
+            self._taken.append(rows)
         self._rows.clear()
         self._pending = 0
+
+    # -- going on after a crash (see `training.resume`) ------------------------------------------------------------------
+
+    def take(self) -> pa.Table | None:
+        """Exposures since the last call, as rows of the table without `run_id`; None if there are none."""
+        self.flush()
+        taken, self._taken = self._taken, []
+        return pa.concat_tables(taken) if taken else None
+
+    def recall(self, rows: pa.Table) -> None:
+        """Record exposures of a run that this one goes on from."""
+        self._run.append("exposures", rows)
+        self.exposures += rows.num_rows
 
     # -- in anybody's Trainer ----------------------------------------------------------------------------------------
 

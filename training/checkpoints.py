@@ -1,27 +1,27 @@
 """Checkpoints with optimiser state, evenly spaced over a run, for attribution that follows the run (TracIn, AdamW-aware).
 
 Each is one `.safetensors` artifact holding, for every trained parameter P, `weights/P`, `exp_avg/P` and `exp_avg_sq/P` as they
-were after the step, and in its metadata the step (counted from 1), the learning rate that step used, the coefficients of
-AdamW and each parameter's weight decay. Frozen parameters are those of the base.
+were after the step, and under `optimiser` in its metadata the step (counted from 1), the learning rate that step used, the
+coefficients of AdamW and each parameter's weight decay. Frozen parameters are those of the base.
+
+Law: the same run writes the same bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lineage.runs import Run
 from lineage.store import Store
-
-Tensors = dict[str, torch.Tensor]
+from training.tensors import Tensors, write
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Checkpoint:
         return self._read("exp_avg/"), self._read("exp_avg_sq/")
 
     def optimiser(self) -> dict[str, Any]:
-        """`betas`, `eps`, and `weight_decay` by parameter name."""
+        """`betas`, `eps`, and `weight_decay` by parameter name; `step` and `learning_rate`."""
         with safe_open(self.path, framework="pt") as file:
             found: dict[str, Any] = json.loads(file.metadata()["optimiser"])
         return found
@@ -109,6 +109,20 @@ class CheckpointKeeper(TrainerCallback):  # type: ignore[misc]
             _write(path, model, getattr(optimizer, "optimizer", optimizer), state.global_step, self._rate)
             self._kept.append((state.global_step, self._rate, path))
 
+    # -- going on after a crash (see `training.resume`) ------------------------------------------------------------------
+
+    def state(self) -> list[dict[str, Any]]:
+        """Step, rate and file name of each checkpoint so far, as JSON."""
+        return [{"step": step, "learning_rate": rate, "file": path.name} for step, rate, path in self._kept]
+
+    def files(self) -> list[Path]:
+        """The checkpoints so far."""
+        return [path for _, _, path in self._kept]
+
+    def restore(self, state: list[dict[str, Any]], file: Callable[[str], Path]) -> None:
+        """The inverse of `state` and `files`."""
+        self._kept = [(k["step"], k["learning_rate"], file(k["file"])) for k in state]
+
     def keep(self, run: Run) -> list[dict[str, Any]]:
         """Make artifacts of what was written; the entries of the run's `checkpoints`."""
         return [{"step": step, "learning_rate": rate, "artifact": run.put(path)} for step, rate, path in self._kept]
@@ -122,16 +136,17 @@ def _write(path: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer,
         for parameter in group["params"]:
             name = names[parameter]
             decay[name] = group["weight_decay"]
-            tensors[f"weights/{name}"] = _plain(parameter)
+            tensors[f"weights/{name}"] = parameter
             state: Mapping[str, torch.Tensor] = optimiser.state[parameter]
             for moment in ("exp_avg", "exp_avg_sq"):
-                tensors[f"{moment}/{name}"] = _plain(state[moment]) if state else torch.zeros_like(_plain(parameter))
+                tensors[f"{moment}/{name}"] = state[moment] if state else torch.zeros_like(parameter)
     group = optimiser.param_groups[0]
-    about = {"betas": list(group["betas"]), "eps": group["eps"], "weight_decay": decay}
-    save_file(
-        tensors, path, {"step": str(step), "learning_rate": repr(rate), "optimiser": json.dumps(about, sort_keys=True)}
-    )
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().contiguous()
+    about = {
+        "step": step,
+        "learning_rate": rate,
+        "betas": list(group["betas"]),
+        "eps": group["eps"],
+        "weight_decay": decay,
+    }
+    # one entry: of several, safetensors writes now this first and now that
+    write(path, tensors, {"optimiser": json.dumps(about, sort_keys=True)})

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
@@ -30,15 +29,14 @@ from lineage.merkle import set_digest as digest_of_ids
 from lineage.sets import resolve_set
 from lineage.store import Store
 from training import bootstrap, wer
-from training.corpus import Corpus, open_corpus
+from training.corpus import open_corpus
 from training.determinism import depends, deterministic, pick_device
-from training.families import Decoded
+from training.hearing import BATCH, hear
 from training.models import Model, Opened, open_model, resolve_model
 from training.normalise import Normaliser, normaliser
 from training.progress import Progress, silent
 
 WHOLE = "all"
-BATCH = 64
 MOST_VALUES = 24  # an attribute with more distinct values, or fewer utterances to each, tells clips apart, not slices
 FEWEST_EACH = 4
 
@@ -147,7 +145,7 @@ def predict(
     ):
         opened = opened or open_model(store, record.model_id)
         corpus = open_corpus(store, data.digest, opened.family, transcripts=opened.transcripts, progress=progress)
-        heard, nll, tokens = _run_model(opened, corpus, place, batch_size, progress)
+        heard, nll, tokens = hear(opened.model.to(place), corpus, batch_size=batch_size, progress=progress)
         references = [text(t) for t in corpus.spoken]
         counts = wer.count(references, [text(h.text) for h in heard])
         n = len(corpus)
@@ -249,33 +247,6 @@ def evaluate(
     ) as run:
         run.append("metrics", [_row(figure, predictions) for figure in figures])
     return Evaluation(run.id, False, predictions, figures)
-
-
-def _run_model(
-    opened: Opened, corpus: Corpus, device: str, batch_size: int, progress: Progress
-) -> tuple[list[Decoded], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
-    """Of each utterance: what is heard, the negative log-likelihood of its transcript, and the tokens in that.
-
-    A transcript that the model cannot spell has NaN and 0.
-    """
-    model = opened.model.to(device).eval()
-    spelt = corpus.encodable()
-    nll = np.full(len(corpus), np.nan)
-    tokens = np.zeros(len(corpus), dtype=np.int32)
-    heard: list[Decoded] = []
-    with torch.no_grad():
-        for start in range(0, len(corpus), batch_size):
-            rows = np.arange(start, min(start + batch_size, len(corpus)))
-            transcripts = [corpus.transcripts[i] if spelt[i] else "" for i in rows]
-            languages = [corpus.languages[i] for i in rows]
-            batch = opened.family.collate([corpus.features[int(i)] for i in rows], transcripts, languages)
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
-            heard += opened.family.decode(model, batch)
-            sums, counts = opened.family.losses(model, batch)
-            nll[rows] = np.where(spelt[rows], sums.double().cpu().numpy(), np.nan)
-            tokens[rows] = np.where(spelt[rows], counts.cpu().numpy(), 0)
-            progress(len(heard), len(corpus), "decoding")
-    return heard, nll, tokens
 
 
 def _predictions(store: Store, run_id: str, record: Model, data: str, text: Normaliser, *, reused: bool) -> Predictions:

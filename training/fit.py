@@ -5,17 +5,17 @@
 
 A run is never done twice: its key covers everything on which the weights depend (recipe, members of the sets, base, seed,
 threads, code, packages, kind of machine), and a completed run of that key is returned as it is. What a seed or a thread more
-would have changed is asked of `training.replays`.
+would have changed is asked of `training.replays`. A run that was killed goes on from its last state (`training.resume`) when
+the same is asked for again.
 
-Laws: the same key gives the same `model_id`, in any process; weights of one for all samples are no weights at all; a run that
-fails or is interrupted leaves a row in `runs` and nothing else.
+Laws: the same key gives the same `model_id`, in any process, however often it was killed on the way; weights of one for all
+samples are no weights at all; a run that fails or is interrupted leaves a row in `runs` and nothing else on the record.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +31,22 @@ from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.policy import Policy, enforce, verdict_on
 from lineage.runs import Run, RunInfo
-from lineage.sets import members, resolve_set
+from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
+from lineage.unfinished import Unfinished, claim
 from training import lora, presentation
-from training.base import find_base
+from training.base import Base, find_base
 from training.callback import EarmarkCallback
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import check_precision, depends, deterministic, pick_device
+from training.development import Development
 from training.families import Family, open_family
 from training.models import keep_base, opening, record_model
+from training.order import Plan
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.resume import Part, Saver
 from training.trainer import OPTIMISER, RecordedTrainer
 
 
@@ -69,6 +73,7 @@ def train(
     checkpoints: int | None = None,
     parents: Sequence[str] = (),
     policy: Policy | None = None,
+    resume: bool = True,
     progress: Progress = silent,
 ) -> TrainedModel:
     """Train a model by `recipe`, or return the one on record.
@@ -81,92 +86,185 @@ def train(
         checkpoints: instead of the recipe's.
         parents: runs that this one belongs to, e.g. an audit.
         policy: what the run may use, instead of the policy in force.
+        resume: go on from the state of a killed run, if there is one; else begin anew.
         progress: told of features and steps.
 
     Raises:
         PolicyRefused: the policy does not let this run use the set; nothing was done, and that is on record.
-        LeakageRefused: it would be evaluated on what it was trained on; likewise.
+        LeakageRefused: it would be measured on what it was trained on; likewise.
         EarmarkError: the recipe does not fit the set, the base or this machine, or the loss diverged.
     """
     recipe = _with(recipe, seed, checkpoints)
+    try:
+        job = prepare(store, recipe, weights or {})
+    except EarmarkError:
+        with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
+            raise
+    verdict = verdict_on(store, job.data.digest, policy)
+    leaks = leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy)
+    done = store.find_run(job.key)
+    if done is not None and not (verdict and verdict.refused) and not leaks.refused:
+        return _trained(store, done, reused=True)
+    sets = [job.data.digest, *([job.development.digest] if job.development else [])]
+    with claim(store, job.key, sets) as work:
+        if work is not None and not resume:
+            work.drop()
+        with (
+            deterministic(recipe.threads),
+            store.run(
+                "train",
+                job=recipe.name,
+                config=job.config,
+                key=job.key,
+                inputs=[sets[0], job.base.digest, *sorted({*job.config["weights"], *sets[1:]})],
+                parents=parents,
+                seed=recipe.seed,
+                package="training",
+            ) as run,
+        ):
+            enforce(run, verdict)
+            leakage.enforce(run, leaks, quietly=bool(parents))
+            job.config["opens"] = opening(job.config["recipe"], job.base, keep_base(run, job.base))
+            corpus = open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress)
+            corpus.check()
+            vector = _vector(store, corpus, job.config["weights"])
+            _fit(run, job, corpus, vector, work, progress)
+        if work is not None:
+            work.drop()
+    return _trained(store, store.resolve_run(run.id), reused=False)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One training, asked for and checked as far as can be told without reading its samples.
+
+    `measured` are the sets that the recipe measures on, `key` what the result is found under.
+    """
+
+    recipe: Recipe
+    data: SampleSet
+    development: SampleSet | None
+    measured: tuple[SampleSet, ...]
+    base: Base
+    family: Family
+    device: str
+    config: dict[str, Any]
+    key: str
+
+
+def prepare(store: Store, recipe: Recipe, weights: Mapping[str, float] | None = None) -> Prepared:
+    """Check a recipe against the store, the base and this machine; nothing is written.
+
+    Raises:
+        EarmarkError: they do not fit.
+    """
     factors = _checked(weights or {})
     device = pick_device(recipe.device)
     check_precision(recipe.precision, device)
     data = resolve_set(store, recipe.train)
+    development = None if recipe.development is None else resolve_set(store, recipe.development)
+    if development is not None and development.digest == data.digest:
+        raise EarmarkError(
+            f"'development' {recipe.development} is the training set — name a set that is not trained on"
+        )
+    measured = [*([development] if development else []), *(resolve_set(store, ref) for ref in recipe.evaluate)]
     base = find_base(recipe.base)
     family = open_family(recipe.family, base, language=recipe.language, task=recipe.task)
     presentation.check(recipe, family)
-    config = _config(recipe, data.digest, base.digest, factors, device)
+    config = _config(recipe, data.digest, base.digest, development.digest if development else None, factors, device)
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
-    verdict = verdict_on(store, data.digest, policy)
-    leaks = leakage.judge(store, data.digest, [resolve_set(store, ref).digest for ref in recipe.evaluate], policy)
-    done = store.find_run(key)
-    if done is not None and not (verdict and verdict.refused) and not leaks.refused:
-        return _trained(store, done, reused=True)
-    with (
-        deterministic(recipe.threads),
-        store.run(
-            "train",
-            job=recipe.name,
-            config=config,
-            key=key,
-            inputs=[data.digest, base.digest, *sorted(factors)],
-            parents=parents,
-            seed=recipe.seed,
-            package="training",
-        ) as run,
-    ):
-        enforce(run, verdict)
-        leakage.enforce(run, leaks, quietly=bool(parents))
-        config["opens"] = opening(config["recipe"], base, keep_base(run, base))
-        corpus = open_corpus(store, data.digest, family, transcripts=recipe.transcripts, progress=progress)
-        corpus.check()
-        vector = _vector(store, corpus, factors)
-        _fit(run, recipe, family, corpus, vector, device, progress)
-    return _trained(store, store.resolve_run(run.id), reused=False)
+    return Prepared(recipe, data, development, tuple(measured), base, family, device, config, key)
 
 
 def _fit(
     run: Run,
-    recipe: Recipe,
-    family: Family,
+    job: Prepared,
     corpus: Corpus,
     weights: npt.NDArray[np.float32],
-    device: str,
+    work: Unfinished | None,
     progress: Progress,
 ) -> None:
-    wall, cpu = time.perf_counter(), time.process_time()
+    recipe, family = job.recipe, job.family
+    recorder = EarmarkCallback(run, progress=progress)
+    saver = Saver(work, recipe, recorder, run.id)
     model = family.model(dropout=recipe.dropout, attention=recipe.attention)
     if recipe.lora is not None:
         model = lora.attach(family, model, recipe.lora, recipe.seed)
-    recorder = EarmarkCallback(run, progress=progress)
     with tempfile.TemporaryDirectory(prefix="earmark-") as scratch:
-        keeper = CheckpointKeeper(recipe.checkpoints, Path(scratch))
+        folder = Path(scratch)
+        keeper = CheckpointKeeper(recipe.checkpoints, folder)
+        development = _development(run.store, job, len(corpus), folder, progress)
         trainer = RecordedTrainer(
-            model, corpus, recipe, weights, device=device, scratch=Path(scratch), recorder=recorder, keeper=keeper
+            model,
+            corpus,
+            recipe,
+            weights,
+            device=job.device,
+            scratch=folder,
+            recorder=recorder,
+            keeper=keeper,
+            further=[development] if development else [],
+            saver=saver,
         )
-        trainer.train()
+        parts: dict[str, Part] = {"checkpoints": keeper, "losses": trainer.losses}
+        if development is not None:
+            parts["development"] = development
+        steps = _train(
+            trainer, saver, saver.begin(parts, folder), ended=development is not None and development.stopped
+        )
         run.result["checkpoints"] = keeper.keep(run)
+        if development is not None:
+            development.settle(model)
+            run.result["development"] = development.result()
     model = model.cpu().eval()
-    run.result |= {"steps": trainer.state.global_step, "exposures": recorder.exposures, "losses": trainer.epoch_losses}
+    run.result |= {
+        "steps": steps,
+        "planned": trainer.plan.steps,
+        "exposures": recorder.exposures,
+        "losses": trainer.losses.values,
+        "resumed": saver.before,
+    }
     record_model(
         run, family, model, name=recipe.name, method=recipe.method, set_digest=corpus.set_digest, seed=recipe.seed
     )
     run.outputs += [c["artifact"] for c in run.result["checkpoints"]]
-    run.cost |= {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-    if device == "cuda":
+    run.cost |= saver.spent
+    if job.device == "cuda":
         run.result["gpu_peak_bytes"] = torch.cuda.max_memory_allocated()
 
 
-def _config(recipe: Recipe, data: str, base: str, weights: Mapping[str, float], device: str) -> dict[str, Any]:
+def _development(store: Store, job: Prepared, size: int, folder: Path, progress: Progress) -> Development | None:
+    if job.development is None:
+        return None
+    taught = job.recipe.transcripts
+    corpus = open_corpus(store, job.development.digest, job.family, transcripts=taught, progress=progress)
+    return Development(corpus, job.recipe, Plan.of(job.recipe, size).steps_per_epoch, folder, progress)
+
+
+def _train(trainer: RecordedTrainer, saver: Saver, begun: Path | None, *, ended: bool) -> int:
+    """Train from the beginning or from where a state says; the steps that were taken. `ended`: the state is the last."""
+    if ended:
+        saver.load_weights(trainer.model)
+        return saver.step
+    trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
+    return int(trainer.state.global_step)
+
+
+def _asked(recipe: Recipe) -> dict[str, Any]:
+    return {"recipe": recipe.model_dump(mode="json"), "recipe_digest": recipe.digest}
+
+
+def _config(
+    recipe: Recipe, data: str, base: str, development: str | None, weights: Mapping[str, float], device: str
+) -> dict[str, Any]:
     """What the run notes. `experiment` is what was asked; `depends` what else the weights hang on."""
     essence = recipe.essence
     for name in ("train", "base", "seed", "threads", "device"):
         del essence[name]
+    essence["development"] = development
     experiment = digest_of({"recipe": essence, "base": recipe.base, "set": data, "weights": dict(weights)})
     return {
-        "recipe": recipe.model_dump(mode="json"),
-        "recipe_digest": recipe.digest,
+        **_asked(recipe),
         "set": data,
         "weights": dict(weights),
         "optimiser": OPTIMISER,

@@ -15,10 +15,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 Indices = npt.NDArray[np.int64]
 
@@ -75,6 +78,11 @@ class Plan:
     batch: int
     accumulation: int
     seed: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, n: int) -> Plan:
+        """The plan of a recipe for `n` utterances."""
+        return cls(n, recipe.epochs, recipe.batch_size, recipe.gradient_accumulation, recipe.seed)
 
     @property
     def batches_per_epoch(self) -> int:

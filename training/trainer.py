@@ -9,7 +9,7 @@ tokens of one batch, which can say neither.)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from training.determinism import seed_all
 from training.order import Exposure, Plan, step_seed
 from training.presentation import Presentation
 from training.recipe import Recipe
+from training.resume import Saver
 
 OPTIMISER = {"optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 
@@ -35,7 +36,7 @@ OPTIMISER = {"optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2": 0.99
 class RecordedTrainer(Trainer):  # type: ignore[misc]
     """Trains one model by one recipe on one corpus; `weights` [n] are those of the corpus's utterances.
 
-    `further` are told of each step after `recorder` and `keeper`, in their order.
+    `further` are told of each step after `recorder` and `keeper`, in their order; `saver` comes last.
     """
 
     def __init__(
@@ -50,24 +51,25 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         recorder: EarmarkCallback,
         keeper: CheckpointKeeper,
         further: Sequence[TrainerCallback] = (),
+        saver: Saver | None = None,
     ) -> None:
         super().__init__(
             model=model,
             args=_arguments(recipe, device, scratch),
             train_dataset=range(len(corpus)),
-            callbacks=[recorder, keeper, *further],
+            callbacks=[recorder, keeper, *further, *([saver] if saver else [])],
         )
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.corpus = corpus
         self.presentation = Presentation(corpus, recipe)
-        self.plan = Plan(len(corpus), recipe.epochs, recipe.batch_size, recipe.gradient_accumulation, recipe.seed)
-        self.epoch_losses: list[float] = []
+        self.plan = Plan.of(recipe, len(corpus))
+        self.losses = EpochLosses(self.plan.batches_per_epoch)
         self._recorder = recorder
+        self._saver = saver
         self._weights = torch.from_numpy(weights)
         self._ids = halves(corpus.ids)
         self._part = 0
-        self._sums: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Batches in the order of the plan."""
@@ -105,20 +107,60 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         weighted = (nll * weights.to(nll.device)).sum()
         epoch = self.state.global_step // self.plan.steps_per_epoch
         self._recorder.consumed(self.state.global_step, epoch, self._ids[rows.numpy()], weights.numpy(), seeds.numpy())
-        self._note(weighted.detach(), tokens.sum())
+        self.losses.note(weighted.detach(), tokens.sum())
         loss: torch.Tensor = weighted / num_items_in_batch
         return loss
 
-    def _note(self, weighted: torch.Tensor, tokens: torch.Tensor) -> None:
-        self._sums.append((weighted, tokens))
-        if len(self._sums) == self.plan.batches_per_epoch:
-            above, below = (torch.stack(column).sum() for column in zip(*self._sums, strict=True))
-            self.epoch_losses.append(float(above) / float(below))
-            self._sums.clear()
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        self._state_to_go_on_from.load_weights(self.model if model is None else model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self._state_to_go_on_from.load_optimiser(self.optimizer, self.lr_scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Every step draws from a seed of its own."""
+
+    @property
+    def _state_to_go_on_from(self) -> Saver:
+        assert self._saver is not None
+        return self._saver
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: it costs more than a step of a tiny model."""
         return 0
+
+
+class EpochLosses:
+    """Σ weighted nats / Σ tokens of every epoch that is through, of `batches` forward passes each."""
+
+    def __init__(self, batches: int) -> None:
+        self.values: list[float] = []
+        self._batches = batches
+        self._sums: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def note(self, weighted: torch.Tensor, tokens: torch.Tensor) -> None:
+        """Add one forward pass; nothing is fetched from the device before the epoch ends."""
+        self._sums.append((weighted, tokens))
+        if len(self._sums) == self._batches:
+            above, below = (
+                torch.stack([t.to(weighted.device) for t in c]).sum() for c in zip(*self._sums, strict=True)
+            )
+            self.values.append(float(above) / float(below))
+            self._sums.clear()
+
+    def state(self) -> dict[str, Any]:
+        """See `training.resume.Part`."""
+        return {"epochs": self.values, "sums": [[float(w), int(t)] for w, t in self._sums]}
+
+    def files(self) -> list[Path]:
+        """None."""
+        return []
+
+    def restore(self, state: dict[str, Any], file: Callable[[str], Path]) -> None:
+        """The inverse of `state`."""
+        self.values = state["epochs"]
+        self._sums = [(torch.tensor(w, dtype=torch.float32), torch.tensor(t)) for w, t in state["sums"]]
 
 
 class _Order(Sampler[list[Exposure]]):

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,6 +28,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     threads: Annotated[int | None, typer.Option(help="Instead of the recipe's threads.")] = None,
     policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from where a killed run of the same was; else begin anew.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model by a recipe, on the record, and evaluate it on the recipe's evaluation sets."""
@@ -42,7 +45,7 @@ def train(
         plan = plan.variant(threads=threads)
     rules = Policy.load(policy) if policy is not None else None
     with progress(f"training {plan.name}") as report:
-        trained = fit(opened, plan, seed=seed, policy=rules, progress=report)
+        trained = fit(opened, plan, seed=seed, policy=rules, resume=resume, progress=report)
     siblings = differences(opened, trained.run_id)
     with progress("evaluating") as report:
         evaluations = {ref: measure(opened, trained.model_id, ref, progress=report) for ref in plan.evaluate}
@@ -56,9 +59,21 @@ def train(
     say(f"model {trained.model_id}\n  run {trained.run_id}" + (f", on record already{named}" if trained.reused else ""))
     for sibling in siblings:
         say(f"  {sibling}")
+    _say_course(opened.resolve_run(trained.run_id).result)
     for ref, e in evaluations.items():
         whole = e.figure().interval
         say(f"  WER on {ref}: {100 * whole.value:.1f} % ({100 * whole.low:.1f} to {100 * whole.high:.1f})")
+
+
+def _say_course(result: dict[str, Any]) -> None:
+    """What happened on the way to a model, if it is worth a line."""
+    for before in result.get("resumed", ()):
+        say(f"  went on from step {before['step']} of run {before['run'][:13]}, which was killed")
+    development = result.get("development")
+    if development is not None:
+        kept, last = development["kept"], development["curve"][-1]
+        stopped = f", stopped after step {last['step']} of {result['planned']}" if development["stopped"] else ""
+        say(f"  WER in development: {100 * kept['wer']:.1f} % after step {kept['step']}, which is kept{stopped}")
 
 
 def evaluate(

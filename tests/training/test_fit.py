@@ -145,7 +145,9 @@ def test_wrong_requests_are_refused_before_any_work(store: Store, recipe: Recipe
         with pytest.raises(EarmarkError, match="there is no CUDA device here"):
             train(store, recipe.variant(device="cuda"))
         assert train(store, recipe.variant(device="auto")).model_id == train(store, recipe).model_id
-    assert len([r for r in store.runs()[runs:] if r.status != "completed"]) == 0
+    refused = [r for r in store.runs()[runs:] if r.status != "completed"]
+    assert {(r.kind, r.job, r.status) for r in refused} == {("train", "tiny", "failed")}
+    assert [r.result for r in refused][:2] == [{"error": "UnknownName"}, {"error": "EarmarkError"}]
 
 
 def test_a_set_that_shares_nothing_is_refused_on_record(store: Store, recipe: Recipe) -> None:

@@ -87,7 +87,7 @@ def test_exposures_are_the_plan(store: Store, corpus: Corpus, recipe: Recipe, tm
     ablated = {r["sample_id"] for r in rows.to_pylist() if r["weight"] == 0}
     assert ablated == {corpus.ids[7].as_py()}
     assert len(set(rows["seed"].to_pylist())) == rows.num_rows
-    assert len(trainer.epoch_losses) == recipe.epochs
+    assert len(trainer.losses.values) == recipe.epochs
     assert (halves(rows["sample_id"]) != 0).any()
 
 
