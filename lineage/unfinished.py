@@ -150,6 +150,12 @@ def _locked(work: Unfinished, stack: ExitStack) -> bool:
                 return True
 
 
+def waiting(store: Store, key: str) -> dict[str, Any] | None:
+    """The facts of the state that work of that key would go on from, as far as its statement tells; None if there is none."""
+    statement = _statement(store.root / FOLDER / key)
+    return None if statement is None or _erased(store, statement) else statement["facts"]
+
+
 def clear(store: Store, now: float) -> Iterator[Path]:
     """Folders of work that nobody will go on with; held ones are not among them. Each is removed by whoever iterates."""
     done = {m.run.key for m in store.manifests() if m.run.status == "completed"}

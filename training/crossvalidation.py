@@ -133,7 +133,8 @@ def _together(
 
 def _errors(rows: pa.Table) -> bootstrap.Floats:
     parts = [rows[name].to_numpy() for name in ("substitutions", "deletions", "insertions")]
-    return np.sum(parts, axis=0, dtype=np.float64)
+    errors: bootstrap.Floats = np.sum(parts, axis=0, dtype=np.float64)
+    return errors
 
 
 def _wer(rows: pa.Table) -> float:

@@ -1,4 +1,4 @@
-"""Verbs that put data on the record: init, ingest, transform, set."""
+"""Verbs that put data on the record: init, ingest, transform, set, split."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN = 20  # complaints printed; all of them with --json
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
-    for verb in (init, ingest, transform, set_):
+    for verb in (init, ingest, transform, set_, split):
         app.command(verb.__name__.rstrip("_"))(verb)
 
 
@@ -150,3 +150,28 @@ def set_(
         Store.open(store), of, name=name, where=where, intersect=intersect or (), minus=minus or ()
     )  # fmt: skip
     say(f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}")
+
+
+def split(
+    set_ref: Annotated[str, typer.Argument(metavar="SET", help="The set to cut up.")],
+    shares: Annotated[str, typer.Option(help="Parts and their shares of the speakers.")] = (
+        "train=0.8,development=0.1,test=0.1"
+    ),
+    seed: Annotated[int, typer.Option(help="Seed of who goes where.")] = 0,
+    stratify: Annotated[
+        str | None, typer.Option(help="Attribute of which every part gets its share of each value.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Beginning of the parts' names; default: that of the set.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Cut a set into parts by speaker, so that nobody is heard in two of them."""
+    from lineage.splits import split as cut
+
+    parts = _pairs([part.strip() for part in shares.split(",")], json_values=True)
+    for part, share in parts.items():
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise EarmarkError(f"the share of '{part}' is {share!r} — write a number, for example train=0.8,test=0.2")
+    for made in cut(Store.open(store), set_ref, parts, seed=seed, stratify=stratify, name=name).values():
+        say(
+            f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}"
+        )

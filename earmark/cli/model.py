@@ -1,4 +1,4 @@
-"""Verbs that make and measure models: train, evaluate."""
+"""Verbs that make and measure models: train, evaluate, crossvalidate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +15,15 @@ from earmark.cli.output import print_rows, progress, say, short
 from lineage.policy import Policy
 from lineage.store import Store
 
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
     app.command()(train)
     app.command()(evaluate)
+    app.command()(crossvalidate)
 
 
 def train(
@@ -31,6 +35,9 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on from where a killed run of the same was; else begin anew.")
     ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would run, how long and at what cost; write nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model by a recipe, on the record, and evaluate it on the recipe's evaluation sets."""
@@ -44,6 +51,9 @@ def train(
     if threads is not None:
         plan = plan.variant(threads=threads)
     rules = Policy.load(policy) if policy is not None else None
+    if dry_run:
+        _foretell(opened, plan, seed, rules, as_json)
+        return
     with progress(f"training {plan.name}") as report:
         trained = fit(opened, plan, seed=seed, policy=rules, resume=resume, progress=report)
     siblings = differences(opened, trained.run_id)
@@ -63,6 +73,81 @@ def train(
     for ref, e in evaluations.items():
         whole = e.figure().interval
         say(f"  WER on {ref}: {100 * whole.value:.1f} % ({100 * whole.low:.1f} to {100 * whole.high:.1f})")
+
+
+def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | None, as_json: bool) -> None:
+    from training.forecast import forecast
+
+    told = forecast(store, recipe, seed=seed, policy=policy)
+    if as_json:
+        sys.stdout.write(json.dumps(told.to_json(), indent=1, default=str) + "\n")
+        return
+    data, plan = told.data, told.plan
+    hours = (data.duration_s or 0) / 3600
+    say(f"{recipe.name}: {recipe.method} training of {recipe.base} ({recipe.family}) on {told.job.device}")
+    say(f"  set {data.name}: {data.size} samples, {hours:.2f} hours, digest {short(data.digest)}")
+    say(f"  {plan.epochs} epochs, {plan.steps} steps, {plan.epochs * plan.n} utterances")
+    say(f"  {told.trainable} of {told.parameters} parameters are trained")
+    say(f"  policy: {f'{told.verdict.policy}, {told.verdict.outcome}' if told.verdict else 'none in force'}")
+    for violation in told.verdict.violations if told.verdict else ():
+        say(f"    {violation}")
+    for name, shared in told.leaks.items():
+        leak = (
+            f"refused: {shared.samples} samples are, or come from, what is trained on" if shared.samples else "no leak"
+        )
+        say(f"  measured on {name}: {leak}; {shared.speakers} speakers in both")
+    if told.reuses is not None:
+        say(f"  on record already: run {told.reuses.id}; nothing would be trained")
+    elif told.goes_on_from is not None:
+        say(f"  would go on from step {told.goes_on_from} of a run that was killed")
+    cost = told.cost
+    if cost is None:
+        say("  time: no comparable run on record")
+    else:
+        span = f" ({cost.wall_low_s:.0f} to {cost.wall_high_s:.0f})" if cost.runs > 1 else ""
+        say(f"  time: {cost.wall_s:.0f} s{span}, {cost.cpu_s:.0f} CPU seconds, by {cost.runs} comparable runs")
+
+
+def crossvalidate(
+    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    store: StoreOption = DEFAULT_STORE,
+    folds: Annotated[int, typer.Option(help="Parts of the training set, by speaker.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Word error rate of a recipe on speakers that its models never heard, by training one model a fold."""
+    from training.crossvalidation import crossvalidate as validate
+    from training.recipe import Recipe
+
+    plan = Recipe.load(recipe)
+    rules = Policy.load(policy) if policy is not None else None
+    with progress(f"cross-validating {plan.name}") as report:
+        done = validate(Store.open(store), plan, folds=folds, seed=seed, policy=rules, progress=report)
+    rows = [
+        {
+            "fold": number,
+            "held out": f.held.size,
+            "WER %": _percent(f.wer),
+            "model": short(f.model.model_id),
+            "reused": f.model.reused,
+        }
+        for number, f in enumerate(done.folds, start=1)
+    ]
+    if as_json:
+        value = {
+            "run": done.run_id,
+            "reused": done.reused,
+            "wer": done.wer.__dict__,
+            "words": done.words,
+            "folds": rows,
+        }
+        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        return
+    print_rows(rows)
+    whole = done.wer
+    span = f"({100 * whole.low:.1f} to {100 * whole.high:.1f}), {whole.blocks} speakers"
+    say(f"WER on speakers not heard in training: {100 * whole.value:.1f} % {span}")
 
 
 def _say_course(result: dict[str, Any]) -> None:

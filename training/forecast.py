@@ -1,0 +1,133 @@
+"""What a training would be, before it is: nothing is written, nothing is trained.
+
+Time and cost are foretold from the record: seconds per utterance and pass of completed runs with the same base, method,
+precision and device. The range is that of those runs, not an interval of confidence; without such a run nothing is foretold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from lineage import unfinished
+from lineage.leakage import Leakage, leakage
+from lineage.policy import Policy, Verdict, verdict_on
+from lineage.runs import RunInfo
+from lineage.sets import SampleSet
+from lineage.store import Store
+from training import lora
+from training.fit import Prepared, prepare
+from training.order import Plan
+from training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds foretold from `runs` comparable runs: what their median gives, and their least and most."""
+
+    runs: int
+    wall_s: float
+    wall_low_s: float
+    wall_high_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a recipe would do. `reuses` is a completed run of the same; `goes_on_from` the step of a killed one."""
+
+    job: Prepared
+    plan: Plan
+    parameters: int
+    trainable: int
+    verdict: Verdict | None
+    leaks: Mapping[str, Leakage]
+    reuses: RunInfo | None
+    goes_on_from: int | None
+    cost: Cost | None
+
+    @property
+    def data(self) -> SampleSet:
+        """The training set."""
+        return self.job.data
+
+    @property
+    def refused(self) -> bool:
+        """Whether the run would be refused for what the sets are."""
+        return bool(self.verdict and self.verdict.refused) or any(found.samples for found in self.leaks.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        recipe, data = self.job.recipe, self.data
+        return {
+            "recipe": recipe.name,
+            "set": {"name": data.name, "digest": data.digest, "samples": data.size, "duration_s": data.duration_s},
+            "base": {"ref": recipe.base, "digest": self.job.base.digest, "family": recipe.family},
+            "method": recipe.method,
+            "device": self.job.device,
+            "parameters": self.parameters,
+            "trainable": self.trainable,
+            "epochs": self.plan.epochs,
+            "steps": self.plan.steps,
+            "exposures": self.plan.epochs * self.plan.n,
+            "policy": self.verdict.to_json() if self.verdict else None,
+            "shared": {name: {"samples": f.samples, "speakers": f.speakers} for name, f in self.leaks.items()},
+            "refused": self.refused,
+            "reuses": self.reuses.id if self.reuses else None,
+            "goes_on_from": self.goes_on_from,
+            "cost": self.cost.__dict__ if self.cost else None,
+        }
+
+
+def forecast(
+    store: Store,
+    recipe: Recipe,
+    *,
+    seed: int | None = None,
+    policy: Policy | None = None,
+) -> Forecast:
+    """What `train` would do with the same arguments.
+
+    Raises:
+        EarmarkError: it would refuse at once, because recipe, sets, base and this machine do not fit.
+    """
+    recipe = recipe if seed is None else recipe.variant(seed=seed)
+    job = prepare(store, recipe)
+    plan = Plan.of(recipe, job.data.size)
+    model = job.family.model(dropout=recipe.dropout, attention=recipe.attention)
+    size = sum(p.numel() for p in model.parameters())
+    if recipe.lora is not None:
+        model = lora.attach(job.family, model, recipe.lora, recipe.seed)
+        size = sum(p.numel() for p in model.parameters())
+    waiting = unfinished.waiting(store, job.key)
+    return Forecast(
+        job,
+        plan,
+        size,
+        sum(p.numel() for p in model.parameters() if p.requires_grad),
+        verdict_on(store, job.data.digest, policy),
+        {s.name: leakage(store, job.data, s) for s in job.measured},
+        store.find_run(job.key),
+        None if waiting is None else int(waiting["step"]),
+        _cost(store, job, plan),
+    )
+
+
+def _cost(store: Store, job: Prepared, plan: Plan) -> Cost | None:
+    alike = [r for r in store.runs() if _comparable(r, job)]
+    if not alike:
+        return None
+    wall, cpu = ([getattr(r, name) / r.result["exposures"] for r in alike] for name in ("wall_s", "cpu_s"))
+    times = plan.n * plan.epochs
+    return Cost(len(alike), times * median(wall), times * min(wall), times * max(wall), times * median(cpu))
+
+
+def _comparable(run: RunInfo, job: Prepared) -> bool:
+    if run.kind != "train" or run.status != "completed" or not run.result.get("exposures"):
+        return False
+    theirs, ours = run.config["recipe"], job.config["recipe"]
+    depends = run.config["depends"]
+    same = all(theirs.get(name) == ours[name] for name in ("method", "precision"))
+    return same and depends["base"] == job.base.digest and depends["device"] == job.device
