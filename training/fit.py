@@ -47,6 +47,7 @@ from training.order import Plan
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.resume import Part, Saver
+from training.tensors import disk_watched
 from training.trainer import OPTIMISER, RecordedTrainer
 
 
@@ -121,6 +122,7 @@ def train(
                 seed=recipe.seed,
                 package="training",
             ) as run,
+            disk_watched(store.root),
         ):
             enforce(run, verdict)
             leakage.enforce(run, leaks, quietly=bool(parents))

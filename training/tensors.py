@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from lineage.errors import EarmarkError
-from lineage.segments import disk_error
 
 Tensors = dict[str, torch.Tensor]
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def moving(model: torch.nn.Module) -> Tensors:
@@ -39,23 +43,39 @@ def restore(model: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors as safetensors, on the disk once this returns.
-
-    Raises:
-        EarmarkError: the disk is full or may not be written.
-    """
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    try:
-        save_file(plain, path, metadata)
-        with path.open("rb") as stream:
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise disk_error(path, error) from error
-    except SafetensorError as error:  # its writer wraps what the system said
-        raise EarmarkError(f"cannot write {path}: {error} — free some space or check the permissions") from error
+    """Write tensors as safetensors, on the disk once this returns."""
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, metadata)
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def read(path: Path) -> Tensors:
     """The tensors of a file that `write` wrote."""
     found: Tensors = load_file(path)
     return found
+
+
+@contextmanager
+def disk_watched(root: Path) -> Iterator[None]:
+    """Within, a disk that is full is said so in one line, whichever library was writing; `root` is that of the store.
+
+    Raises:
+        EarmarkError: the disk of the store, or that of temporary files, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise _full(root, os.strerror(error.errno)) from error
+    except SafetensorError as error:  # its writer wraps what the system said
+        code = re.search(r"os error (\d+)", str(error))
+        if code is None or int(code[1]) not in FULL:
+            raise
+        raise _full(root, os.strerror(int(code[1]))) from error
+
+
+def _full(root: Path, reason: str) -> EarmarkError:
+    return EarmarkError(
+        f"cannot write in {root} or {tempfile.gettempdir()}: {reason} — free some space; the same command goes on from there"
+    )
