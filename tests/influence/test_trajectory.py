@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from influence.trajectory import Trajectory, learning_rates, load_state, open_trajectory
+from influence.trajectory import Trajectory, learning_rates, load_state, open_trajectory, parameters_of
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
+from training.development import Development, Measured
 from training.families import open_family
 from training.fit import train
 from training.models import adopt_base
@@ -38,6 +39,36 @@ def test_schedules(store: Store, recipe: Recipe, schedule: str, warmup: float) -
     made = train(store, recipe.variant(schedule=schedule, warmup=warmup, epochs=1))
     opened = open_trajectory(store, made.model_id)
     assert len(opened.rates) == 6
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"schedule": "cosine_with_min_lr", "min_lr_rate": 0.2},
+        {"schedule": "polynomial", "power": 2, "min_lr_rate": 0.1},
+        {"schedule": "inverse_sqrt"},
+    ],
+)
+def test_schedules_with_parameters(store: Store, recipe: Recipe, fields: dict) -> None:
+    made = train(store, recipe.variant(**fields, epochs=1))
+    assert open_trajectory(store, made.model_id).rates.max() == pytest.approx(recipe.learning_rate)
+
+
+def test_what_came_after_the_best_is_no_part_of_the_way_there(
+    store: Store, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter([0.5, 0.6, 0.7])
+    monkeypatch.setattr(Development, "measure", lambda self, model, step: Measured(step, next(rates), None, 1, 2))
+    fields = {"epochs": 4, "development": "test", "evaluate": [], "keep": "best", "patience": 2, "checkpoints": 8}
+    made = train(store, recipe.variant(**fields))
+    opened = open_trajectory(store, made.model_id)
+    assert opened.run.result["steps"] == 18
+    assert len(opened.rates) == 6
+    assert opened.steps.max() == 5
+    assert [c.step for c in opened.checkpoints] == [3, 6]
+    assert all(
+        torch.equal(opened.checkpoints[-1].weights()[n], p) for n, p in parameters_of(opened.opened.model).items()
+    )
 
 
 def test_a_schedule_that_is_not_the_recorded_one_is_found(trajectory: Trajectory) -> None:
