@@ -125,7 +125,8 @@ def _cost(store: Store, job: Prepared, plan: Plan) -> Cost | None:
 
 
 def _comparable(run: RunInfo, job: Prepared) -> bool:
-    if run.kind != "train" or run.status != "completed" or not run.result.get("exposures"):
+    by_recipe = "recipe" in run.config and "depends" in run.config  # people's own scripts train without one
+    if run.kind != "train" or run.status != "completed" or not by_recipe or not run.result.get("exposures"):
         return False
     theirs, ours = run.config["recipe"], job.config["recipe"]
     depends = run.config["depends"]
