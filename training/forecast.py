@@ -6,13 +6,11 @@ precision and device. The range is that of those runs, not an interval of confid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from lineage import unfinished
-from lineage.leakage import Leakage, leakage
+from lineage import leakage, unfinished
 from lineage.policy import Policy, Verdict, verdict_on
 from lineage.runs import RunInfo
 from lineage.sets import SampleSet
@@ -43,7 +41,7 @@ class Forecast:
     parameters: int
     trainable: int
     verdict: Verdict | None
-    leaks: Mapping[str, Leakage]
+    leaks: leakage.Verdict
     reuses: RunInfo | None
     goes_on_from: int | None
     cost: Cost | None
@@ -56,7 +54,7 @@ class Forecast:
     @property
     def refused(self) -> bool:
         """Whether the run would be refused for what the sets are."""
-        return bool(self.verdict and self.verdict.refused) or any(found.samples for found in self.leaks.values())
+        return bool(self.verdict and self.verdict.refused) or self.leaks.refused
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -73,7 +71,7 @@ class Forecast:
             "steps": self.plan.steps,
             "exposures": self.plan.epochs * self.plan.n,
             "policy": self.verdict.to_json() if self.verdict else None,
-            "shared": {name: {"samples": f.samples, "speakers": f.speakers} for name, f in self.leaks.items()},
+            "leakage": self.leaks.to_json(),
             "refused": self.refused,
             "reuses": self.reuses.id if self.reuses else None,
             "goes_on_from": self.goes_on_from,
@@ -108,7 +106,7 @@ def forecast(
         size,
         sum(p.numel() for p in model.parameters() if p.requires_grad),
         verdict_on(store, job.data.digest, policy),
-        {s.name: leakage(store, job.data, s) for s in job.measured},
+        leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy),
         store.find_run(job.key),
         None if waiting is None else int(waiting["step"]),
         _cost(store, job, plan),

@@ -91,11 +91,9 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
     say(f"  policy: {f'{told.verdict.policy}, {told.verdict.outcome}' if told.verdict else 'none in force'}")
     for violation in told.verdict.violations if told.verdict else ():
         say(f"    {violation}")
-    for name, shared in told.leaks.items():
-        leak = (
-            f"refused: {shared.samples} samples are, or come from, what is trained on" if shared.samples else "no leak"
-        )
-        say(f"  measured on {name}: {leak}; {shared.speakers} speakers in both")
+    say(f"  leakage: {told.leaks.outcome}")
+    for leak, action in told.leaks.leaks:
+        say(f"    {leak} ({action})")
     if told.reuses is not None:
         say(f"  on record already: run {told.reuses.id}; nothing would be trained")
     elif told.goes_on_from is not None:
