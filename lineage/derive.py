@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from lineage import spdx, transforms
 from lineage.audio import AudioRefused, Waveform, check_sound, encode, quantise
+from lineage.chance import Draw, is_drawn, settle
 from lineage.errors import EarmarkError
 from lineage.facts import listen
 from lineage.identity import audio_digest, digest_of, sample_id
@@ -32,7 +33,7 @@ from lineage.recorder import NewSample, Recorder, described
 from lineage.runs import Run
 from lineage.sets import SampleSet, create_set, members, resolve_set
 from lineage.store import Store
-from lineage.transforms import Draw, Parent, Result, Transform
+from lineage.transforms import Parent, Result, Transform
 
 FACTS = 20_000  # jobs whose parents are looked up at a time
 SOUND_BYTES = 128 << 20  # decoded sound in memory at a time
@@ -134,7 +135,7 @@ def apply(
             for job, child in in_order(partial(_child, recipe, stock), batch, workers):
                 made[job] = child.id
                 if child.id not in job.parents:  # else nothing was changed
-                    recorder.add(child.sample, _edges(kind, how["transform_id"], job, child, facts, seed))
+                    recorder.add(child.sample, _edges(recipe, how["transform_id"], job, child, facts))
             if progress:
                 progress(len(made), len(distinct))
         samples = recorder.totals()
@@ -302,7 +303,8 @@ def _child(recipe: _Recipe, stock: _Stock, job: Job) -> _Child:
     main = [facts[s] for s in job.parents]
     given = inherited(main)
     try:
-        result = kind.make(parents, Draw(recipe.seed, job.samples), **recipe.parameters)
+        draw = Draw(recipe.seed, job.samples)
+        result = kind.make(parents, draw, **settle(recipe.parameters, draw))
         wave = quantise(result.wave)
         check_sound(wave, "the child")
         said = [words[s] for s in job.parents if s in words]
@@ -334,10 +336,11 @@ def _child(recipe: _Recipe, stock: _Stock, job: Job) -> _Child:
     return _Child(child, sample, result)
 
 
-def _edges(kind: Transform, how: str, job: Job, child: _Child, facts: Facts, seed: int) -> list[dict[str, Any]]:
+def _edges(recipe: _Recipe, how: str, job: Job, child: _Child, facts: Facts) -> list[dict[str, Any]]:
     rows = []
+    seed = recipe.seed if recipe.kind.draws or is_drawn(recipe.parameters) else None
     for position, (parent, place) in enumerate(zip(job.samples, child.result.placements, strict=True)):
         role = "noise" if position == len(job.parents) else facts[parent]["kind"]
         row = edge(child.id, parent, how, role, place)
-        rows.append({**row, "position": position, "seed": seed if kind.draws else None})
+        rows.append({**row, "position": position, "seed": seed})
     return rows

@@ -9,13 +9,15 @@ write a function with the decorator; its keyword arguments, typed and bounded by
         wave = parents[0].wave
         return whole(Waveform(wave.pcm[::-1].copy(), wave.rate))
 
-Random choices come from `Draw` alone, which hashes the run's seed, the ids of the parents and the name of the choice: they
-are the same in whatever order or batch a sample comes, and on whatever version of numpy.
+Random choices come from `Draw` alone (see `lineage.chance`), and a parameter marked `DRAWN` may be a range to draw from; the
+function is always given plain values. Transforms that need more than a few lines of arithmetic stand with it in a file of
+their own, named in `_FILES`. The code version of a transform covers that file and those that all share, and no others.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -25,32 +27,20 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import rfc8785
+import soundfile
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from lineage import environment, identity, waveforms
 from lineage.audio import Waveform
+from lineage.chance import DRAWN, Draw, ranged
 from lineage.errors import EarmarkError, UnknownName
 
-PACKAGES = ("numpy", "soxr")  # whose arithmetic a child's samples depend on
-_CODE = ("audio.py", "transforms.py", "waveforms.py")
+PACKAGES = ("numpy", "soxr")  # whose arithmetic a child's samples depend on, with libsndfile
+_SHARED = ("audio.py", "chance.py", "transforms.py", "waveforms.py")
+_FILES = ("codecs", "rooms", "timescale")
 
 Rate = Annotated[int, Field(ge=4_000, le=192_000, description="Sampling rate of the child, Hz.")]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
-
-
-class Draw:
-    """Random numbers that depend on a seed and on names, and on nothing else."""
-
-    def __init__(self, seed: int, parents: Sequence[uuid.UUID]) -> None:
-        self._head = f"{seed}\x00".encode() + b"".join(p.bytes for p in parents)
-
-    def unit(self, what: bytes) -> float:
-        """Uniform in [0, 1), a fresh one for every name."""
-        return (int.from_bytes(hashlib.sha256(self._head + what).digest()[:8], "big") >> 11) / 2.0**53
-
-    def choose(self, pool: Sequence[uuid.UUID]) -> uuid.UUID:
-        """One of a pool, each as likely. Whoever did not draw a member draws the same when that member is taken away."""
-        return max(pool, key=lambda member: (self.unit(member.bytes), member))
 
 
 @dataclass(frozen=True)
@@ -89,7 +79,8 @@ class Transform:
     """A registered transform.
 
     `joins`: makes one child of several samples. `mixes`: takes one of a pool of other samples as its second parent.
-    `cuts`: needs to be told which part. `draws`: makes random choices, so the seed matters.
+    `cuts`: needs to be told which part. `draws`: makes random choices, so the seed matters even if no parameter is drawn.
+    `stretches`: the duration is divided by its parameter `factor`.
     """
 
     name: str
@@ -99,6 +90,7 @@ class Transform:
     mixes: bool = False
     cuts: bool = False
     draws: bool = False
+    stretches: bool = False
 
     @property
     def doc(self) -> str:
@@ -106,7 +98,7 @@ class Transform:
         return (inspect.getdoc(self.make) or "").splitlines()[0]
 
     def check(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters with their defaults and proper types (text such as '10' is taken for a number).
+        """Parameters with their defaults and proper types (text such as '10' is taken for a number); ranges stay ranges.
 
         Raises:
             EarmarkError: one is unknown, missing or out of bounds.
@@ -119,9 +111,9 @@ class Transform:
             return self.parameters(**parameters).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            said = first["msg"][:1].lower() + first["msg"][1:]
-            raise EarmarkError(f"parameter {where} of {self.name}: {said} — correct it") from None
+            said = first["msg"].removeprefix("Value error, ")
+            said = said[:1].lower() + said[1:]
+            raise EarmarkError(f"parameter {first['loc'][0]} of {self.name}: {said} — correct it") from None
 
 
 _TRANSFORMS: dict[str, Transform] = {}
@@ -134,7 +126,7 @@ def transform(name: str, **kind: bool) -> Callable[[_Make], _Make]:
     def register(make: _Make) -> _Make:
         hints = get_type_hints(make, include_extras=True)
         fields: dict[str, Any] = {
-            p.name: (hints[p.name], ... if p.default is p.empty else p.default)
+            p.name: (ranged(hints[p.name]), ... if p.default is p.empty else p.default)
             for p in inspect.signature(make).parameters.values()
             if p.kind is p.KEYWORD_ONLY
         }
@@ -147,6 +139,7 @@ def transform(name: str, **kind: bool) -> Callable[[_Make], _Make]:
 
 def transforms() -> list[Transform]:
     """All registered transforms by name."""
+    _load()
     return [_TRANSFORMS[name] for name in sorted(_TRANSFORMS)]
 
 
@@ -156,14 +149,21 @@ def find(name: str) -> Transform:
     Raises:
         UnknownName: there is none; the message lists those there are.
     """
+    _load()
     if name not in _TRANSFORMS:
         raise UnknownName("transform", name, _TRANSFORMS)
     return _TRANSFORMS[name]
 
 
+def _load() -> None:
+    for name in _FILES:
+        importlib.import_module(f"lineage.{name}")
+
+
 def row(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A transform with its (checked) parameters as a row of `transforms`; `transform_id` digests the rest."""
-    parameters, packages, code = dict(parameters), environment.package_versions(*PACKAGES), code_version()
+    parameters, code = dict(parameters), code_version(Path(inspect.getfile(find(name).make)))
+    packages = environment.package_versions(*PACKAGES) | {"libsndfile": soundfile.__libsndfile_version__}
     return {
         "transform_id": identity.transform_id(name, parameters, code, packages),
         "name": name,
@@ -174,11 +174,11 @@ def row(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def code_version() -> str:
-    """Version and digest of the files that decide what a child sounds like, and of no others."""
+def code_version(file: Path) -> str:
+    """Version and digest of what decides how a child of a transform in `file` sounds, and of nothing else."""
     digest = hashlib.sha256()
-    for name in _CODE:
-        digest.update(name.encode() + b"\x00" + Path(__file__).with_name(name).read_bytes() + b"\x00")
+    for path in dict.fromkeys([*(Path(__file__).with_name(name) for name in _SHARED), file]):
+        digest.update(path.name.encode() + b"\x00" + path.read_bytes() + b"\x00")
     return f"{environment.package_versions('earmark').get('earmark', '0')}+{digest.hexdigest()[:12]}"
 
 
@@ -204,8 +204,9 @@ def trim(
     parents: Sequence[Parent],
     draw: Draw,
     *,
-    threshold_db: Annotated[float, Field(gt=0, le=120, description="Below the loudest 10 ms is silence.")]
-    | None = None,
+    threshold_db: Annotated[
+        float | None, Field(gt=0, le=120, description="What lies so far below the loudest 10 ms is silence.")
+    ] = None,
     keep_s: Annotated[Seconds, Field(description="Silence to leave on either side.")] = 0.05,
     start_s: Annotated[Seconds, Field(description="To cut from the beginning, whatever it is.")] = 0.0,
     end_s: Annotated[Seconds, Field(description="To cut from the end, whatever it is.")] = 0.0,
@@ -246,7 +247,7 @@ def noise(
     parents: Sequence[Parent],
     draw: Draw,
     *,
-    snr_db: Annotated[float, Field(ge=-60, le=120, description="Power of the speech over that of the noise, dB.")],
+    snr_db: Annotated[float, Field(ge=-60, le=120, description="Power of the speech over the noise's, dB."), DRAWN],
 ) -> Result:
     """Lay a noise from a pool under the speech, beginning anywhere in it."""
     speech, bed = parents
@@ -262,12 +263,12 @@ def noise(
     return Result(mix.wave, placements, {"snr_db": f"{snr_db:g}", **named})
 
 
-@transform("speed")
+@transform("speed", stretches=True)
 def speed(
     parents: Sequence[Parent],
     draw: Draw,
     *,
-    factor: Annotated[float, Field(ge=0.25, le=4, description="Times as fast; pitch moves with it.")],
+    factor: Annotated[float, Field(ge=0.25, le=4, description="Times as fast; pitch moves with it."), DRAWN],
 ) -> Result:
     """Play faster or slower."""
     return whole(waveforms.speed(parents[0].wave, factor), attributes={"speed": f"{factor:g}"})
@@ -278,7 +279,18 @@ def level(
     parents: Sequence[Parent],
     draw: Draw,
     *,
-    gain_db: Annotated[float, Field(ge=-60, le=60, description="Gain, dB; what passes full scale is clipped.")],
+    gain_db: Annotated[float, Field(ge=-60, le=60, description="Gain, dB; what passes full scale is clipped."), DRAWN],
 ) -> Result:
     """Amplify or attenuate."""
     return whole(waveforms.level(parents[0].wave, gain_db), gain_db, {"level_db": f"{gain_db:g}"})
+
+
+@transform("clip")
+def clip(
+    parents: Sequence[Parent],
+    draw: Draw,
+    *,
+    over_db: Annotated[float, Field(ge=0, le=60, description="How far the loudest peak is cut down, dB."), DRAWN],
+) -> Result:
+    """Cut peaks off, as an overdriven microphone does; quieter parts stay as they are."""
+    return whole(waveforms.clip(parents[0].wave, over_db), attributes={"clipped_db": f"{over_db:g}"})

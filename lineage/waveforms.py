@@ -45,6 +45,12 @@ def level(wave: Waveform, gain_db: float) -> Waveform:
     return Waveform(wave.pcm * np.float32(10.0 ** (gain_db / 20)), wave.rate)
 
 
+def clip(wave: Waveform, over_db: float) -> Waveform:
+    """Nothing louder than `over_db` below the loudest peak: what passes that level is cut off flat."""
+    ceiling = np.abs(wave.pcm).max(initial=0) * np.float32(10.0 ** (-over_db / 20))
+    return Waveform(np.clip(wave.pcm, -ceiling, ceiling), wave.rate)
+
+
 def segment(wave: Waveform, start_s: float, end_s: float) -> Waveform:
     """The part from `start_s` to `end_s`, in seconds from the beginning, to the nearest frame."""
     start, stop = round(start_s * wave.rate), round(end_s * wave.rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from earmark.cli.output import print_rows, progress, say, short
 from lineage import algebra
 from lineage.errors import EarmarkError
 from lineage.store import Store
+
+if TYPE_CHECKING:
+    from lineage.transforms import Transform
 
 SHOWN = 20  # complaints printed; all of them with --json
 
@@ -91,7 +94,10 @@ def _complain(complaints: tuple[str, ...], as_json: bool) -> None:
 def transform(
     set_ref: Annotated[str | None, typer.Argument(metavar="SET", help="The set to make samples of.")] = None,
     name: Annotated[str | None, typer.Argument(help="Transform; all of them are listed if left out.")] = None,
-    parameters: Annotated[list[str] | None, typer.Argument(help="Its parameters: rate=16000 snr_db=6 …")] = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Argument(help="Its parameters: rate=16000, or a range to draw from: 'snr_db=[0, 20]'."),
+    ] = None,
     to: Annotated[str | None, typer.Option(help="Name of the new set; default: SET+NAME.")] = None,
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int, typer.Option(help="Seed of random choices.")] = 0,
@@ -99,16 +105,14 @@ def transform(
     size: Annotated[int | None, typer.Option(help="How many samples of one speaker a joining transform joins.")] = None,
     attribute: Annotated[list[str] | None, typer.Option(help="Attribute for every new sample: noise=hum.")] = None,
 ) -> None:
-    """Make new samples out of a set's, on the record: resample, mono, trim, concat, noise, speed, level …"""
+    """Make new samples out of a set's, on the record: resample, trim, concat, noise, reverb, tempo, codec, telephone …"""
     from lineage import transforms
     from lineage.derive import transform_set
 
     if set_ref is None or name is None:
-        print_rows(
-            [
-                {"transform": t.name, "parameters": ", ".join(t.parameters.model_fields), "does": t.doc}
-                for t in transforms.transforms()
-            ]
+        print_rows([row for t in transforms.transforms() for row in _described(t)])
+        say(
+            "Most numbers may be a range to draw from, 'snr_db=[0, 20]'; a name may be a list, 'codec=[\"mp3\", \"gsm\"]'."
         )
         return
     with progress(f"{name} on {set_ref}") as report:
@@ -118,6 +122,15 @@ def transform(
             progress=lambda n, total: report(n, total, ""),
         )  # fmt: skip
     say(f"set {made.name}: {made.size} samples, {(made.duration_s or 0) / 60:.1f} minutes, digest {short(made.digest)}")
+
+
+def _described(transform: Transform) -> list[dict[str, Any]]:
+    """A row for what a transform does and one for each of its parameters."""
+    rows = [{"transform": transform.name, "parameter": "", "default": "", "meaning": transform.doc}]
+    for name, field in transform.parameters.model_fields.items():
+        default = "required" if field.is_required() else "" if field.default is None else f"{field.default}"
+        rows.append({"transform": "", "parameter": name, "default": default, "meaning": field.description or ""})
+    return rows
 
 
 def _pairs(given: list[str] | None, json_values: bool = False) -> dict[str, Any]:

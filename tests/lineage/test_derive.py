@@ -63,7 +63,9 @@ def applied(store: Store, name: str, items: list[Any], **how: Any) -> list[uuid.
 
 CALLS: list[tuple[str, dict[str, Any]]] = [
     ("resample", {"rate": 8_000}), ("trim", {"start_s": 0.01}), ("speed", {"factor": 1.1}),
-    ("level", {"gain_db": -6}), ("noise", {"snr_db": 10}),
+    ("level", {"gain_db": -6}), ("noise", {"snr_db": 10}), ("tempo", {"factor": [0.8, 0.9]}), ("pitch", {"semitones": 2}),
+    ("level", {"gain_db": [-9, -3]}), ("reverb", {"rt60_s": [0.2, 0.5]}), ("impulse", {}), ("telephone", {}),
+    ("codec", {"codec": ["mp3", "opus", "gsm"], "compression": [0.5, 1]}), ("clip", {"over_db": 12}),
 ]  # fmt: skip
 
 
@@ -78,6 +80,18 @@ def test_ids_do_not_depend_on_order_batch_or_threads(
     second = applied(recorded, name, speech[::-1], workers=3, **{**how, "others": noises[::-1]})
     assert second == first[::-1]
     assert len(set(first) | set(speech)) == 8
+
+
+def test_a_range_is_drawn_for_each_sample_and_the_seed_is_on_its_edge(recorded: Store) -> None:
+    speech = of(recorded, "speech")
+    children = applied(recorded, "level", speech, parameters={"gain_db": [-9, -3]}, seed=5)
+    gains = [float(facts(recorded, c)["attributes"]["level_db"]) for c in children]
+    assert len(set(gains)) == 4
+    assert all(-9 <= g <= -3 for g in gains)
+    kept = [edges(recorded, c)[0] for c in children]
+    assert [e["seed"] for e in kept] == [5] * 4
+    assert [e["gain_db"] for e in kept] == pytest.approx(gains, abs=1e-3)
+    assert applied(recorded, "level", speech, parameters={"gain_db": [-9, -3]}, seed=6) != children
 
 
 def test_doing_it_again_adds_no_row(recorded: Store) -> None:
