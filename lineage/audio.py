@@ -10,7 +10,8 @@ there; FLAC, and MP3 with the usual Xing header, tell by themselves while decodi
 not taken. What would cost memory or time (a clip of three hours, absurd rates) is refused from the header, before
 anything is decoded.
 
-Laws: `read_audio(encode(w))` equals `w` bit for bit (but for the sign of zero); `quantise(quantise(w))` equals `quantise(w)`.
+Laws: `read_audio(encode(w))` and `read_audio(wav(w))` equal `w` bit for bit (but for the sign of zero);
+`quantise(quantise(w))` equals `quantise(w)`.
 """
 
 from __future__ import annotations
@@ -156,15 +157,25 @@ def quantise(wave: Waveform) -> Waveform:
 
 def encode(wave: Waveform) -> bytes:
     """The smallest lossless file: FLAC of 16 or 24 bits if the samples lie on that grid, if not WAV of floats."""
-    buffer = io.BytesIO()
+    return _integers(wave, "FLAC") or _float_wav(wave)
+
+
+def wav(wave: Waveform) -> bytes:
+    """A lossless WAV file: of 16 or 24 bits if the samples lie on that grid, if not of floats."""
+    return _integers(wave, "WAV") or _float_wav(wave)
+
+
+def _integers(wave: Waveform, container: str) -> bytes | None:
+    """As a file of 16- or 24-bit integers; None if the samples lie on neither grid."""
     # Integers are written as integers: libsndfile scales floats by 32767 on the way in and by 1/32768 on the way out.
     for step, subtype in ((_STEP_16, "PCM_16"), (_STEP_24, "PCM_24")):
         scaled = wave.pcm.astype(np.float64) * step
         if np.all(scaled == np.rint(scaled)) and np.all(scaled >= -step) and np.all(scaled < step):
             left_aligned = (scaled * (2.0**31 / step)).astype(np.int32)
-            soundfile.write(buffer, left_aligned, wave.rate, format="FLAC", subtype=subtype)
+            buffer = io.BytesIO()
+            soundfile.write(buffer, left_aligned, wave.rate, format=container, subtype=subtype)
             return buffer.getvalue()
-    return _float_wav(wave)
+    return None
 
 
 def _float_wav(wave: Waveform) -> bytes:

@@ -39,6 +39,12 @@ class Draw:
         key = np.frombuffer(hashlib.sha256(self._head + what).digest()[:16], dtype="<u8").astype(np.uint64)
         return (np.random.Philox(key=key).random_raw(n) >> np.uint64(11)) / 2.0**53
 
+    def fork(self, what: bytes) -> Draw:
+        """Numbers that have nothing to do with these, others for every name."""
+        other = Draw(0, ())
+        other._head = hashlib.sha256(self._head + b"fork " + what).digest()
+        return other
+
     def choose(self, pool: Sequence[uuid.UUID]) -> uuid.UUID:
         """One of a pool, each as likely. Whoever did not draw a member draws the same when that member is taken away."""
         return max(pool, key=lambda member: (self.unit(member.bytes), member))

@@ -148,7 +148,7 @@ def reach(store: Store, scope: Scope) -> Reach:
     wanted = {"wanted": pa.table({"id": id_array(ids)})}
     derived = _count(store, "SELECT count(DISTINCT child_id) AS n FROM edges JOIN wanted ON child_id = id", wanted)
     sets = _sets(store, wanted)
-    models = _models(store, ids)
+    models = _models(store, ids, {s.digest for s in sets})
     counts = {
         table: _count(store, f"SELECT count(*) AS n FROM {table} JOIN wanted ON sample_id = id", wanted)
         for table in ("predictions", "influences")
@@ -266,11 +266,21 @@ def _sets(store: Store, wanted: dict[str, pa.Table]) -> tuple[SampleSet, ...]:
     return tuple(s for s in sample_sets(store) if s.digest in found)
 
 
-def _models(store: Store, ids: Halves) -> tuple[dict[str, Any], ...]:
-    """Models that consumed any of the samples, then models that stand on those."""
+def _models(store: Store, ids: Halves, sets: Set[str]) -> tuple[dict[str, Any], ...]:
+    """Models that consumed any of the samples, or drew from a set with them; then models that stand on those."""
     found = models_of(store, id_array(ids)).to_pylist()
-    further = [{**m, "exposures": 0, "samples": 0} for m in built_on(store, {m["model_id"] for m in found})]
-    return (*found, *further)
+    reached = {m["model_id"] for m in found}
+    drew = [m for m in drawing_from(store, sets) if m["model_id"] not in reached]
+    further = built_on(store, reached | {m["model_id"] for m in drew})
+    return (*found, *({**m, "exposures": 0, "samples": 0} for m in (*drew, *further)))
+
+
+def drawing_from(store: Store, sets: Set[str]) -> list[dict[str, Any]]:
+    """Models whose augmentation drew from any of these sets, by digest: model_id, name and run_id, oldest first."""
+    runs = {r.id for r in store.runs() if any(a["others"] in sets for a in r.config.get("augment") or ())}
+    known = store.sql("SELECT model_id, name, run_id FROM models ORDER BY run_id DESC").to_pylist()
+    drew = {m["model_id"]: m for m in known if m["run_id"] in runs}
+    return list(drew.values())[::-1]
 
 
 def built_on(store: Store, models: Set[str]) -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ class Corpus:
     `languages` are those that the samples bring, where the recipe says so (`language: per-sample`); else None.
     """
 
+    store: Store
     set_digest: str
     family: Family
     ids: pa.Array
@@ -162,7 +163,7 @@ def _open(store: Store, set_digest: str, family: Family, transcripts: str, progr
     texts = [text for text in spoken if text is not None]
     taught = normaliser(transcripts)
     features = open_features(store, family, table, progress)
-    return Corpus(set_digest, family, ids, texts, [taught(t) for t in texts], features, table, languages)
+    return Corpus(store, set_digest, family, ids, texts, [taught(t) for t in texts], features, table, languages)
 
 
 def _check_samples(table: pa.Table, family: Family) -> None:

@@ -29,12 +29,14 @@ from lineage import leakage
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.policy import Policy, enforce, verdict_on
+from lineage.policy import Policy, Verdict, enforce, in_force, judge, verdict_on
+from lineage.recorder import Recorder
 from lineage.runs import Run, RunInfo
 from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from lineage.unfinished import Unfinished, claim
 from training import lora, presentation
+from training.augment import pinned
 from training.base import Base, find_base
 from training.callback import EarmarkCallback
 from training.checkpoints import CheckpointKeeper
@@ -101,12 +103,12 @@ def train(
     except EarmarkError:
         with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
             raise
-    verdict = verdict_on(store, job.data.digest, policy)
+    verdicts = [*(_on_pool(store, pool, policy) for pool in job.pools), verdict_on(store, job.data.digest, policy)]
     leaks = leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy)
     done = store.find_run(job.key)
-    if done is not None and not (verdict and verdict.refused) and not leaks.refused:
+    if done is not None and not any(v and v.refused for v in verdicts) and not leaks.refused:
         return _trained(store, done, reused=True)
-    sets = [job.data.digest, *([job.development.digest] if job.development else [])]
+    sets = [job.data.digest, *([job.development.digest] if job.development else []), *job.pools]
     with claim(store, job.key, sets) as work:
         if work is not None and not resume:
             work.drop()
@@ -124,11 +126,16 @@ def train(
             ) as run,
             disk_watched(store.root),
         ):
-            enforce(run, verdict)
+            for verdict in verdicts:
+                enforce(run, verdict)
             leakage.enforce(run, leaks, quietly=bool(parents))
             job.config["opens"] = opening(job.config["recipe"], job.base, keep_base(run, job.base))
             corpus = open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress)
             corpus.check()
+            presentation.check_lengths(recipe, corpus)
+            with Recorder(run) as recorder:
+                for a in recipe.augment:
+                    recorder.use(a.row)
             vector = _vector(store, corpus, job.config["weights"])
             _fit(run, job, corpus, vector, work, progress)
         if work is not None:
@@ -153,6 +160,11 @@ class Prepared:
     config: dict[str, Any]
     key: str
 
+    @property
+    def pools(self) -> list[str]:
+        """Digests of the sets that augmentation draws from."""
+        return sorted({a["others"] for a in self.config["augment"] if a["others"]})
+
 
 def prepare(store: Store, recipe: Recipe, weights: Mapping[str, float] | None = None) -> Prepared:
     """Check a recipe against the store, the base and this machine; nothing is written.
@@ -173,7 +185,8 @@ def prepare(store: Store, recipe: Recipe, weights: Mapping[str, float] | None = 
     base = find_base(recipe.base)
     family = open_family(recipe.family, base, language=recipe.language, task=recipe.task)
     presentation.check(recipe, family)
-    config = _config(recipe, data.digest, base.digest, development.digest if development else None, factors, device)
+    digest = development.digest if development else None
+    config = _config(recipe, data.digest, base.digest, digest, factors, pinned(store, recipe.augment), device)
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
     return Prepared(recipe, data, development, tuple(measured), base, family, device, config, key)
 
@@ -257,7 +270,13 @@ def _asked(recipe: Recipe) -> dict[str, Any]:
 
 
 def _config(
-    recipe: Recipe, data: str, base: str, development: str | None, weights: Mapping[str, float], device: str
+    recipe: Recipe,
+    data: str,
+    base: str,
+    development: str | None,
+    weights: Mapping[str, float],
+    augment: list[dict[str, Any]],
+    device: str,
 ) -> dict[str, Any]:
     """What the run notes. `experiment` is what was asked; `depends` what else the weights hang on."""
     essence = recipe.essence
@@ -269,6 +288,7 @@ def _config(
         **_asked(recipe),
         "set": data,
         "weights": dict(weights),
+        "augment": augment,
         "optimiser": OPTIMISER,
         "experiment": experiment,
         "depends": {
@@ -278,8 +298,15 @@ def _config(
             "device": device,
             "code": code_version("training"),
             "environment": depends(device),
+            **({"augment": digest_of(augment)} if augment else {}),
         },
     }
+
+
+def _on_pool(store: Store, set_digest: str, policy: Policy | None) -> Verdict | None:
+    """How the policy judges a set that is mixed in; how many speakers it has does not matter there."""
+    rules = policy or in_force(store)
+    return None if rules is None else judge(store, rules.model_copy(update={"minimum_speakers": {}}), set_digest)
 
 
 def _with(recipe: Recipe, seed: int | None, checkpoints: int | None) -> Recipe:

@@ -9,6 +9,7 @@ own features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ import torch
 from torch.utils.data import Dataset
 
 from lineage.errors import EarmarkError
-from training.corpus import Corpus
+from training.augment import Applied, Augmenter
+from training.corpus import SLACK_S, Corpus
 from training.families import Batch, Family, Features
 from training.order import Exposure
 from training.recipe import Recipe
@@ -34,6 +36,7 @@ class Presentation(Dataset[Presented]):
 
     def __init__(self, corpus: Corpus, recipe: Recipe) -> None:
         self._corpus = corpus
+        self._augmenter = Augmenter(corpus.store, recipe.augment)
         self._masks = recipe.spec_augment
 
     def __len__(self) -> int:
@@ -42,12 +45,26 @@ class Presentation(Dataset[Presented]):
     def __getitem__(self, exposure: Exposure) -> Presented:
         return Presented(exposure, self.present(exposure))
 
+    def __getitems__(self, exposures: Sequence[Exposure]) -> list[Presented]:
+        drawn = [(self._corpus.ids[e.row].as_py(), self._drawn(e)) for e in exposures]
+        beds = [a.other for _, applied in drawn for a in applied if a.other is not None]
+        self._augmenter.prepare([*(sample for sample, applied in drawn if applied), *beds])
+        return [self[e] for e in exposures]
+
     def present(self, exposure: Exposure) -> Features:
         """Features as the model meets them in this exposure, [frames, dimensions]."""
-        features = self._corpus.features[exposure.row]
+        applied = self._drawn(exposure)
+        if applied:
+            wave = self._augmenter.hear(self._corpus.ids[exposure.row].as_py(), applied)
+            features = self._corpus.family.features(wave)
+        else:
+            features = self._corpus.features[exposure.row]
         if self._masks is not None:
             features = self._masks(features, exposure.seed)
         return features
+
+    def _drawn(self, exposure: Exposure) -> list[Applied]:
+        return self._augmenter.drawn(self._corpus.ids[exposure.row].as_py(), exposure.seed)
 
     def collate(self, items: Sequence[Presented]) -> Batch:
         """The family's batch of these utterances, with their `rows` and `seeds` [B]."""
@@ -65,4 +82,25 @@ def check(recipe: Recipe, family: Family) -> None:
         raise EarmarkError(
             f"recipe {recipe.name}: 'spec_augment' masks spectrograms, but family {family.name} takes the raw waveform of base "
             f"{family.base.ref} — drop spec_augment"
+        )
+
+
+def check_lengths(recipe: Recipe, corpus: Corpus) -> None:
+    """Whether the model takes the clips even as long as `augment` can make them.
+
+    Raises:
+        EarmarkError: it does not; says how many and how slow they may become.
+    """
+    limit = corpus.family.max_seconds
+    slower = math.prod(a.slowest for a in recipe.augment)
+    if limit is None or slower <= 1:
+        return
+    durations = corpus.samples["duration_s"].to_numpy()
+    # A stretched clip is rounded to a whole frame.
+    long = int((durations * slower > limit + SLACK_S).sum())
+    if long:
+        raise EarmarkError(
+            f"recipe {recipe.name}: 'augment' can make clips {slower:.3g} times as long, and {long} of {len(corpus)} would "
+            f"then pass the {limit:g} s that base {corpus.family.base.ref} takes — raise the lowest factor to "
+            f"{float(durations.max()) / limit:.3g}, or make a set WHERE duration_s <= {limit / slower:.3g}"
         )

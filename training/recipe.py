@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from training.augment import Augmentation
 from training.normalise import NAMES as NORMALISERS
 from training.specaugment import SpecAugment
 
@@ -83,6 +84,9 @@ class Recipe(BaseModel):
     weight_decay: float = Field(0.0, ge=0, lt=1, description="Decoupled weight decay; none on biases and norms.")
     max_grad_norm: float = Field(1.0, ge=0, description="Clip the gradient's norm to this; 0: do not clip.")
     dropout: float | None = Field(None, ge=0, lt=1, description="Dropout while training; null: the base's own.")
+    augment: tuple[Augmentation, ...] = Field(
+        (), max_length=100, description="Transforms of the waveform, drawn anew at each exposure."
+    )
     spec_augment: SpecAugment | None = Field(None, description="Masks on spectrograms, drawn anew at each exposure.")
 
     development: str | None = Field(None, description="Set whose WER is measured during training: name or digest.")
@@ -240,7 +244,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_NESTED: dict[int | str, type[BaseModel]] = {"lora": Lora, "spec_augment": SpecAugment}
+_NESTED: dict[int | str, type[BaseModel]] = {"lora": Lora, "spec_augment": SpecAugment, "augment": Augmentation}
 _SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
 
@@ -276,20 +280,21 @@ def _problem(kind: str, place: tuple[int | str, ...], message: str, given: Any) 
         hint = f"did you mean '{close[0]}'?" if close else f"fields are {', '.join(known)}"
         return f"unknown field '{name}' — {hint}"
     if kind == "missing":
-        return f"field '{name}' is missing — add it: {_meaning(Recipe, name)}"
+        return f"field '{name}' is missing — add it: {_meaning(_model_at(place), str(place[-1]))}"
     message = message.removeprefix("Value error, ")
     if not place:
         return message
     message = message[0].lower() + message[1:]
     shown = _SHORT.repr(given)
     model = _model_at(place)
-    meaning = _meaning(model, str(place[0] if model is Recipe else place[1]))
+    named = [part for part in place if isinstance(part, str)]  # others count the items of a list
+    meaning = _meaning(model, named[0] if model is Recipe else named[1])
     return f"field '{name}': {message}, not {shown} — {meaning}"
 
 
 def _model_at(place: tuple[int | str, ...]) -> type[BaseModel]:
     """The model that the field at `place` is one of."""
-    return _NESTED.get(place[0], Recipe) if len(place) > 1 else Recipe
+    return _NESTED.get(place[0], Recipe) if any(isinstance(part, str) for part in place[1:]) else Recipe
 
 
 def _meaning(model: type[BaseModel], name: str) -> str:

@@ -191,6 +191,41 @@ def test_mistakes_end_in_one_line_that_says_what_exists(
     assert hint in complaint[0]
 
 
+def test_transforms_are_listed_with_their_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    earmark("transform")
+    listed = said(capsys)
+    for line in (
+        "telephone                          Pass through a telephone line",
+        "law           ulaw      G.711",
+        "rt60_s        required  Reverberation time",
+        "'snr_db=[0, 20]'",
+    ):
+        assert line in listed
+
+
+def test_what_was_heard_in_training_is_heard_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings(here)
+    earmark("init")
+    earmark("ingest", "manifest.jsonl", "--name", "train")
+    earmark("transform", "train", "level", "gain_db=[-9, -3]", "--to", "quieter")
+    codec = {"transform": "codec", "probability": 0.5, "parameters": {"codec": ["gsm", "mp3"]}}
+    capsys.readouterr()
+    earmark("train", str(recipe(here, train="quieter", evaluate=[], epochs=1, augment=[codec])), "--json")
+    run = json.loads(said(capsys))["run"]
+    applied = []
+    for position in range(4):
+        earmark("hear", run, "0", str(position), "--out", f"{position}.wav", "--json")
+        heard = json.loads(said(capsys))
+        applied += [a["codec"] for a in heard["applied"]]
+        wave, rate = soundfile.read(heard["path"])
+        assert (len(wave), rate) == (4_800, 8_000)
+    assert set(applied) <= {"gsm", "mp3"}
+    earmark("hear", run, "0", "0")
+    assert "wrote" in said(capsys)
+    earmark("hear", run, "0", "99", status=2)
+    assert "positions from 0 to 3" in capsys.readouterr().err
+
+
 def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     verbs = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert {"init", "ingest", "sql", "trace", "sets", "runs", "diff", "train", "evaluate", "audit"} <= set(verbs)
