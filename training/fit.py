@@ -280,17 +280,19 @@ def _config(
 ) -> dict[str, Any]:
     """What the run notes. `experiment` is what was asked; `depends` what else the weights hang on."""
     essence = recipe.essence
-    for name in ("train", "base", "seed", "threads", "device"):
+    for name in ("train", "augment", "base", "seed", "threads", "device"):
         del essence[name]
     essence["development"] = development
-    experiment = digest_of({"recipe": essence, "base": recipe.base, "set": data, "weights": dict(weights)})
+    asked: dict[str, Any] = {"recipe": essence, "base": recipe.base, "set": data, "weights": dict(weights)}
+    if augment:
+        asked["augment"] = [{k: v for k, v in a.items() if k != "transform_id"} for a in augment]
     return {
         **_asked(recipe),
         "set": data,
         "weights": dict(weights),
         "augment": augment,
         "optimiser": OPTIMISER,
-        "experiment": experiment,
+        "experiment": digest_of(asked),
         "depends": {
             "base": base,
             "seed": recipe.seed,
@@ -298,7 +300,7 @@ def _config(
             "device": device,
             "code": code_version("training"),
             "environment": depends(device),
-            **({"augment": digest_of(augment)} if augment else {}),
+            **({"transforms": digest_of([a["transform_id"] for a in augment])} if augment else {}),
         },
     }
 

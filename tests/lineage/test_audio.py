@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lineage.audio import AudioRefused, Limits, Waveform, encode, quantise, read_audio
+from lineage.audio import AudioRefused, Limits, Waveform, encode, quantise, read_audio, wav
 from lineage.identity import audio_digest
 from tests.lineage.sounds import file_bytes, sound, write
 
@@ -128,6 +128,9 @@ def test_encoding_loses_nothing(pcm: np.ndarray, rate: int, grid: str) -> None:
     assert back.rate == rate
     assert np.array_equal(back.pcm, pcm)
     assert grid == "as it is" or data[:4] == b"fLaC"
+    player = wav(Waveform(pcm, rate))
+    assert player[:4] == b"RIFF"
+    assert np.array_equal(read_audio(player).pcm, pcm)
 
 
 def test_quantising_is_a_projection() -> None:
