@@ -96,7 +96,6 @@ def check_lengths(recipe: Recipe, corpus: Corpus) -> None:
     if limit is None or slower <= 1:
         return
     durations = corpus.samples["duration_s"].to_numpy()
-    # A stretched clip is rounded to a whole frame.
     long = int((durations * slower > limit + SLACK_S).sum())
     if long:
         raise EarmarkError(

@@ -20,10 +20,11 @@ from training.fit import TrainedModel, train
 from training.recipe import Recipe
 
 PLAIN: dict[str, Any] = {"save_steps": 2, "save_seconds": 0}
+QUIETER = {"transform": "level", "probability": 0.5, "parameters": {"gain_db": [-12, 0]}}
 KINDS: dict[str, tuple[dict[str, Any], list[tuple[int, str]], list[int]]] = {  # fields, deaths, states gone on from
     "full": ({"checkpoints": 3}, [(3, "step"), (5, "step")], [2, 4]),
     "lora": (
-        {"method": "lora", "gradient_accumulation": 2, "spec_augment": {"time_width": 5}},
+        {"method": "lora", "gradient_accumulation": 2, "spec_augment": {"time_width": 5}, "augment": [QUIETER]},
         [(99, "in a file"), (5, "step")],
         [4],
     ),
