@@ -22,7 +22,7 @@ from pydantic import Field
 from lineage import waveforms
 from lineage.audio import FloatArray, Waveform
 from lineage.chance import DRAWN, Draw
-from lineage.errors import UnknownName
+from lineage.errors import EarmarkError, UnknownName
 from lineage.transforms import Parent, Result, transform, whole
 
 BAND_HZ = (300.0, 3400.0)  # of a telephone line
@@ -92,7 +92,13 @@ def _through(kind: _Codec, pcm: FloatArray, rate: int, compression: float) -> Fl
     steps = np.clip(np.rint(pcm.astype(np.float64) * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
     level = {"compression_level": kind.scale * compression} if kind.scale else {}
     mode = {"bitrate_mode": "CONSTANT"} if kind.container == "MP3" else {}
-    soundfile.write(file, steps, rate, format=kind.container, subtype=kind.subtype, **level, **mode)
+    try:
+        soundfile.write(file, steps, rate, format=kind.container, subtype=kind.subtype, **level, **mode)
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise EarmarkError(
+            f"libsndfile {soundfile.__libsndfile_version__} does not encode {kind.container}/{kind.subtype} at {rate} Hz ({error}) "
+            "— take the wheel of soundfile, which brings its own"
+        ) from error
     file.seek(0)
     heard, _ = soundfile.read(file, dtype="float32")
     if kind.container == "MP3" and len(heard) > len(pcm):
