@@ -4,7 +4,7 @@
 
 The packaged base is fine-tuned twice on the demo's clean training speech (seven accents), by the same recipe but for its
 `augment`: once as it is, once with a telephone line or a codec laid over most exposures. Both models are tested on the clean
-test speech and on the same utterances once they went through codecs, one of which training did not meet. The voices of the
+test speech and on the same utterances once they went through codecs, two of which training did not meet. The voices of the
 test are in no training set. Differences are paired: same utterances, speakers resampled as blocks.
 
 Codec augmentation has to make the word error rate on all degraded speech significantly better.
@@ -40,13 +40,13 @@ AUGMENT = [
     {
         "transform": "codec",
         "probability": 0.6,
-        "parameters": {"codec": ["mp3", "opus", "gsm", "g723"], "compression": [0.8, 1.0]},
+        "parameters": {"codec": ["mp3", "gsm", "g723"], "compression": [0.8, 1.0]},
     },
 ]
 DEGRADED: dict[str, tuple[str, dict[str, Any]]] = {
     "telephone": ("telephone", {"law": "ulaw"}),
     "gsm": ("codec", {"codec": "gsm"}),
-    "g721": ("codec", {"codec": "g721"}),  # not met in training
+    "g721": ("codec", {"codec": "g721"}),  # not met in training, nor is Opus
     "opus-6k": ("codec", {"codec": "opus", "compression": 1.0}),
     "mp3-16k": ("codec", {"codec": "mp3", "compression": 0.96}),
 }
@@ -56,7 +56,7 @@ def main() -> int:
     """Train, test, compare; exit status 1 where augmentation does not help significantly."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--store", type=Path, help="keep the store here; default: a temporary folder")
-    parser.add_argument("--seeds", type=int, default=2, help="paired trainings (default: 2)")
+    parser.add_argument("--seeds", type=int, default=1, help="paired trainings (default: 1)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         root = arguments.store or Path(scratch) / "store"
@@ -72,8 +72,8 @@ def prepared(root: Path) -> Store:
     store = Store.init(root)
     for condition in CONDITIONS:  # all of them dry: no noise is mixed in here
         ingest(store, folder / f"{condition}.jsonl", name=condition)
-    for split in ("train", "test"):
-        cut(store, CONDITIONS, name=split, where=f"split = '{split}'")
+    cut(store, CONDITIONS, name="train", where="split = 'train'")
+    cut(store, CONDITIONS[:1], name="test", where="split = 'test'")
     for name, (transform, parameters) in DEGRADED.items():
         transform_set(store, "test", transform, to=name, parameters=parameters)
     return store
@@ -86,7 +86,10 @@ def report(store: Store, seeds: int) -> int:
     for name, augment in (("plain", []), ("codecs", AUGMENT)):
         recipe = RECIPE.variant(name=name, augment=augment)
         models[name] = [train(store, recipe, seed=seed) for seed in range(seeds)]
-        print(f"trained {name}: {time.perf_counter() - wall:.0f} s, {time.process_time() - cpu:.0f} s CPU so far")
+        print(
+            f"trained {name}: {time.process_time() - cpu:.0f} s CPU, {time.perf_counter() - wall:.0f} s in all",
+            flush=True,
+        )
     tested = {name: outcomes(store, models, name) for name in ("test", *DEGRADED)}
     degraded = np.concatenate([tested[name] for name in DEGRADED])
     print(f"\n{'test speech':<16}{'plain':>9}{'codecs':>9}{'difference':>13}{'interval':>18}")
@@ -96,7 +99,7 @@ def report(store: Store, seeds: int) -> int:
         span = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
         print(f"{name:<16}{plain:>7.1f} %{codecs:>7.1f} %{100 * gain.value:>+11.1f} p{span:>18}")
     print(
-        f"{int(degraded[:, 2].sum())} words, {gain.blocks} speakers, {seeds} paired seeds; negative: better with codecs"
+        f"{int(degraded[:, 2].sum())} words, {gain.blocks} speakers, {seeds} paired seed(s); negative: better with codecs"
     )
     met = gain.high < 0
     print(f"target (better on degraded speech, 95 %): {'met' if met else 'missed'}")

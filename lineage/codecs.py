@@ -97,8 +97,8 @@ def _through(kind: _Codec, pcm: FloatArray, rate: int, compression: float) -> Fl
     except (soundfile.LibsndfileError, ValueError) as error:
         version = soundfile.__libsndfile_version__
         raise EarmarkError(
-            f"libsndfile {version} does not encode {kind.container}/{kind.subtype} at {rate} Hz ({error}) — install the wheel of "
-            "soundfile, which brings its own"
+            f"libsndfile {version} does not encode {kind.container}/{kind.subtype} at {rate} Hz ({error}) — install the "
+            "wheel of soundfile, which brings its own"
         ) from error
     file.seek(0)
     heard, _ = soundfile.read(file, dtype="float32")
