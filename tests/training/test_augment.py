@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from lineage import reach
 from lineage.audio import Waveform, encode, quantise, read_audio, wav
+from lineage.erase import erase
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, sample_id
 from lineage.policy import Policy, PolicyRefused
@@ -253,6 +255,16 @@ def test_exposures_that_never_were_are_named(store: Store, recipe: Recipe, step:
     made = train(store, recipe.variant(epochs=1))
     with pytest.raises(EarmarkError, match=said):
         rebuild(store, made.run_id, step, position)
+
+
+def test_what_was_erased_is_not_heard_again(store: Store, recipe: Recipe, tmp_path: Path) -> None:
+    shutil.copytree(store.root, tmp_path / "copy")
+    copy = Store.open(tmp_path / "copy")
+    made = train(copy, recipe.variant(augment=AUGMENT, epochs=1))
+    sample = rebuild(copy, made.run_id, 0, 0).sample
+    erase(copy, reach.sample(copy, str(sample)), reason="asked for")
+    with pytest.raises(EarmarkError, match="erased"):
+        rebuild(copy, made.run_id, 0, 0)
 
 
 def test_a_run_that_did_not_train_has_nothing_to_hear(store: Store) -> None:
