@@ -26,10 +26,10 @@ from lineage.sets import resolve_set
 from lineage.store import Store
 from training import lora
 from training.corpus import open_corpus
-from training.evaluate import predict
 from training.families import Family, open_family
 from training.fit import TrainedModel, train
 from training.models import Opened, resolve_model
+from training.predict import predict
 from training.progress import Progress, silent
 from training.recipe import Recipe
 

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from influence.contrasts import Contrast
-from influence.multiplicity import holm
+from training.multiplicity import holm
 
 HELPS = "helps"
 HURTS = "hurts"

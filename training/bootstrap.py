@@ -16,7 +16,7 @@ utterances nor the names of speakers matter; a difference of a system and itself
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -135,6 +135,54 @@ def paired_difference(
     """(Σ errors − Σ baseline) / Σ words on the same utterances: positive where `errors` is the worse system."""
     difference = np.asarray(errors, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     return ratio(difference, words, blocks, level=level, replicates=replicates, seed=seed)
+
+
+def paired_p(
+    errors: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    words: npt.ArrayLike,
+    blocks: Sequence[Any] | npt.NDArray[Any],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> float:
+    """Two-sided p-value that `paired_difference` is zero: its size in bootstrap standard errors, by Student's t.
+
+    NaN with fewer than two blocks. The standard error has the √(n/(n−1)) of the intervals.
+    """
+    difference = np.asarray(errors, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
+    sums = block_sums(np.column_stack([difference, words]), blocks)
+    sums = sums[np.lexsort(sums.T)]
+    n = len(sums)
+    if n < 2 or not sums[:, 1].sum():
+        return math.nan
+    value = sums[:, 0].sum() / sums[:, 1].sum()
+    error = float(np.nanstd(replicate_ratios(sums[:, 0], sums[:, 1], replicates, seed))) * math.sqrt(n / (n - 1))
+    if error == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(min(1.0, 2 * _student_cdf(-abs(value) / error, n - 1)))
+
+
+def statistic(
+    values: npt.ArrayLike,
+    blocks: Sequence[Any] | npt.NDArray[Any],
+    of: Callable[[Floats], Floats],
+    *,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[Interval, Floats]:
+    """Any statistic of sums over utterances, with its interval and its replicates.
+
+    `values` [n, k] is what is summed, `of` takes sums [r, k] to the statistic [r], NaN where it is not defined.
+    """
+    sums = block_sums(values, blocks)
+    sums = sums[np.lexsort(sums.T)]
+    value = float(of(sums.sum(axis=0)[None])[0])
+    if len(sums) < 2 or math.isnan(value):
+        return Interval(value, math.nan, math.nan, level, len(sums), 0), np.empty(0)
+    drawn = np.concatenate([of(counts @ sums) for counts in draws(len(sums), replicates, seed)])
+    return Interval(value, *percentiles(drawn, len(sums), level), level, len(sums), replicates), drawn
 
 
 def percentiles(replicates: Floats, blocks: int, level: float = LEVEL) -> tuple[float, float]:

@@ -25,8 +25,8 @@ from lineage.sets import SampleSet, resolve_set
 from lineage.splits import folds as cut
 from lineage.store import Store
 from training import bootstrap
-from training.evaluate import Predictions, predict
 from training.fit import TrainedModel, prepare, train
+from training.predict import Predictions, predict
 from training.progress import Progress, silent
 from training.recipe import Recipe
 

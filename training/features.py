@@ -66,6 +66,11 @@ class FeatureView:
     def __len__(self) -> int:
         return len(self._places)
 
+    @property
+    def frames(self) -> list[int]:
+        """Frames of each clip, without reading any."""
+        return [frames for _, _, frames in self._places]
+
     def __getitem__(self, i: int) -> Array:
         shard, start, frames = self._places[i]
         return np.asarray(shard.frames[start : start + frames], dtype=np.float32)

@@ -10,13 +10,14 @@
 `basic` differs from `whisper` in keeping marks: Whisper's strips the vowel signs of Brahmic scripts, which makes WERs of
 Hindi or Tamil come out too low. Apostrophes and hyphens between letters stay (`don't`, `co-op`).
 
-Law: every normaliser is idempotent, `n(n(text)) == n(text)`, and returns words separated by single spaces.
+`deletions` tells what a normaliser takes away from the transcripts at hand. Law: every normaliser is idempotent,
+`n(n(text)) == n(text)`, and returns words separated by single spaces.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -92,6 +93,29 @@ _REGISTRY: dict[str, Callable[[], Normaliser]] = {
 }
 
 NAMES = tuple(_REGISTRY)
+
+
+def deletions(normalise: Normaliser, texts: Iterable[str]) -> dict[str, list[str]]:
+    """Letters and vowel signs of the texts that never survive the normaliser, by script (as Unicode names it).
+
+    Latin is left out: there, dropping an accent is what some normalisers are for. A sign that an English normaliser turns
+    into another word's digits is not counted as long as it survives anywhere.
+    """
+    words = {w for t in texts for w in unicodedata.normalize("NFKC", t).lower().split()}
+    seen: dict[str, set[str]] = {}
+    for word in words:
+        for sign in set(word):
+            if unicodedata.category(sign)[0] in "LM" and _script(sign) not in ("LATIN", "COMBINING", "MODIFIER"):
+                seen.setdefault(sign, set()).add(word)
+    lost: dict[str, list[str]] = {}
+    for sign, within in sorted(seen.items()):
+        if not any(sign in unicodedata.normalize("NFKC", normalise(word)) for word in within):
+            lost.setdefault(_script(sign), []).append(sign)
+    return lost
+
+
+def _script(sign: str) -> str:
+    return unicodedata.name(sign, "UNKNOWN").split()[0]
 
 
 @cache

@@ -1,10 +1,11 @@
-"""Word errors: counts per utterance and alignments, by `jiwer`.
+"""Word and character errors: counts per utterance and alignments, by `jiwer`.
 
 The word error rate of a slice is Σ errors / Σ reference words over its utterances, never the mean of utterance rates.
 Texts are compared as given, word by word at white space: normalise first (`training.normalise`).
 
 Laws: `words == hits + substitutions + deletions`; the micro WER over any utterances equals `jiwer.wer` of them to the last
-digit; an empty reference has no words, and every word heard there is an insertion.
+digit, and so does the character error rate `jiwer.cer`; an empty reference has no words, and every word heard there is an
+insertion.
 """
 
 from __future__ import annotations
@@ -63,6 +64,19 @@ def count(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
     if not references:
         return []
     return [_counts(chunks) for chunks in _process(references, hypotheses).alignments]
+
+
+def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
+    """The same counted in characters, blanks between words included: `words` are then reference characters.
+
+    Raises:
+        ValueError: different numbers of references and hypotheses.
+    """
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+    if not references:
+        return []
+    return [_counts(chunks) for chunks in jiwer.process_characters(list(references), list(hypotheses)).alignments]
 
 
 def total(counts: Sequence[Counts]) -> Counts:

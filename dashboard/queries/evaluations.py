@@ -71,7 +71,8 @@ def evaluations(store: Store) -> tuple[Evaluation, ...]:
     """The newest evaluation of each model on each set: models trained on all their data first, then newest first."""
     rows = store.sql(
         f"""
-        WITH measured AS (SELECT DISTINCT run_id, model_id, set_digest, normaliser FROM metrics),
+        WITH measured AS (
+                 SELECT DISTINCT run_id, model_id, set_digest, normaliser FROM metrics WHERE metric IN ('wer', 'loss')),
              made AS (SELECT * FROM models QUALIFY row_number() OVER (PARTITION BY model_id ORDER BY run_id DESC) = 1)
         SELECT e.run_id, e.model_id, coalesce(m.name, '') AS model, m.seed, t.config AS training, e.set_digest,
                coalesce(n.name, '') AS set_name, coalesce(e.normaliser, '') AS normaliser, r.started AS at, r.config

@@ -1,4 +1,4 @@
-"""Verbs that make and measure models: train, evaluate, crossvalidate."""
+"""Verbs that make models: train, crossvalidate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
     app.command()(train)
-    app.command()(evaluate)
     app.command()(crossvalidate)
 
 
@@ -157,45 +156,6 @@ def _say_course(result: dict[str, Any]) -> None:
         kept, last = development["kept"], development["curve"][-1]
         stopped = f", stopped after step {last['step']} of {result['planned']}" if development["stopped"] else ""
         say(f"  WER in development: {100 * kept['wer']:.1f} % after step {kept['step']}, which is kept{stopped}")
-
-
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A model: name, id, or the beginning of an id.")],
-    set_ref: Annotated[str, typer.Argument(metavar="SET", help="The set to evaluate on.")],
-    store: StoreOption = DEFAULT_STORE,
-    slice_: Annotated[
-        list[str] | None, typer.Option("--slice", help="accent=scot, accent=*, or SQL; repeatable.")
-    ] = None,
-    normaliser: Annotated[str, typer.Option(help="Text normaliser: none, basic, whisper, whisper-english.")] = "basic",
-    as_json: JsonOption = False,
-) -> None:
-    """Word error rate of a model on a set, by slice, with speaker-block bootstrap intervals."""
-    from lineage.sets import resolve_set
-    from lineage.slices import parse_slices, select
-    from training.evaluate import evaluate as measure
-
-    opened = Store.open(store)
-    population = resolve_set(opened, set_ref)
-    wanted = parse_slices(opened, slice_ or (), population.digest)
-    cuts = {s.name: select(opened, s, population.digest) for s in wanted}
-    with progress(f"evaluating on {population.name}") as report:
-        done = measure(opened, model, population.digest, slices=cuts or None, normalise=normaliser, progress=report)
-    rows = [
-        {
-            "slice": f.slice,
-            "WER %": round(100 * f.interval.value, 2),
-            "low %": _percent(f.interval.low),
-            "high %": _percent(f.interval.high),
-            "utterances": f.samples,
-            "words": f.words,
-            "speakers": f.interval.blocks,
-        }
-        for f in done.figures
-        if f.metric == "wer"
-    ]
-    if not as_json:
-        say(f"model {short(done.predictions.model_id)} on {population.name}, normaliser {done.predictions.normaliser}")
-    print_rows(rows, as_json=as_json)
 
 
 def _percent(value: float | None) -> float | None:

@@ -30,6 +30,7 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "licence": ("licence", "license"),
     "kind": ("kind",),
     "language": ("language", "lang"),
+    "entities": ("entities",),
 }  # fmt: skip
 
 RESERVED = frozenset(TABLES["samples"].names) - KNOWN.keys()

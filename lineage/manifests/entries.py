@@ -7,6 +7,7 @@ Words are kept as they were given, but for two things that no ear can hear: they
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -20,8 +21,10 @@ KINDS = ("speech", "noise")
 MAX_TEXT = 10_000  # characters
 MAX_VALUE = 1_000  # characters of an attribute
 MAX_COLUMNS = 64
+MAX_ENTITIES = 100
 
 _BROKEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffd]")
+_TYPE = re.compile(r"[A-Za-z_][\w-]{0,63}")
 _FOREIGN = re.compile(r"[^\x00-\x7f]{2,}")
 
 
@@ -29,7 +32,8 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]{2,}")
 class Entry:
     """What a row says about one recording, or about the part of it from `offset_s` on.
 
-    `text` is None for noise. `attributes` will be public; `particulars` look personal and belong to the vault.
+    `text` is None for noise. `attributes` will be public; `particulars` look personal and belong to the vault,
+    as do the entities tagged in the text (`entities`, as JSON).
     """
 
     audio: str
@@ -83,9 +87,13 @@ def entry(values: Mapping[str, object]) -> Entry:
         else:
             problem = f"'{shown(name)}' cannot be a column's name"
             raise RowRefused("column", problem, "use up to 64 letters, digits and underscores")
+    text = _words(known, kind)
+    entities = _entities(known.get("entities"), text)
+    if entities is not None:
+        particulars["entities"] = entities
     return Entry(
         audio=_audio(known),
-        text=_words(known, kind),
+        text=text,
         kind=kind,
         speaker=_label(known, "speaker"),
         source=_label(known, "source"),
@@ -173,6 +181,39 @@ def _words(known: Mapping[str, object], kind: str) -> str | None:
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     raise RowRefused("value", "row is noise and has text", "drop the text, or the kind")
+
+
+def _entities(value: object, text: str | None) -> str | None:
+    """The names, numbers and terms tagged in a transcript, as JSON: a list of `{"text": …, "type": …}`.
+
+    Each is given as its words alone (its type is then 'entity') or in that form; the whole may be JSON text.
+    """
+    mend = 'give a list of words of the text, or of {"text": …, "type": …}'
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise RowRefused("value", "entities are not JSON", mend) from error
+    if value is None or value == "" or value == []:
+        return None
+    if not isinstance(value, list) or len(value) > MAX_ENTITIES:
+        raise RowRefused("value", f"entities are no list of at most {MAX_ENTITIES}", mend)
+    found = []
+    for item in value:
+        tag = {"text": item, "type": "entity"} if isinstance(item, str) else item
+        if (
+            not isinstance(tag, dict)
+            or set(tag) != {"text", "type"}
+            or not all(isinstance(v, str) for v in tag.values())
+        ):
+            raise RowRefused("value", f"entity '{shown(item)}' is not understood", mend)
+        words = unicodedata.normalize("NFC", tag["text"].strip())
+        if not words or words.casefold() not in (text or "").casefold():
+            raise RowRefused("value", f"entity '{shown(words)}' is not in the text", "spell it as the text does")
+        if not _TYPE.fullmatch(tag["type"]):
+            raise RowRefused("value", f"'{shown(tag['type'])}' is no type of entity", "use one word, e.g. name")
+        found.append({"text": words, "type": tag["type"]})
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _label(known: Mapping[str, object], name: str) -> str | None:

@@ -9,8 +9,8 @@ from lineage.sets import resolve_set
 from lineage.slices import Slice, freeze
 from lineage.store import Store
 from tests.influence.conftest import make_store
-from training.evaluate import predict
 from training.fit import train
+from training.predict import predict
 from training.recipe import Recipe
 
 

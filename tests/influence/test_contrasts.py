@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from influence.contrasts import Contrast, contrasts
-from influence.multiplicity import holm
 from influence.panels import Panel
+from training.multiplicity import holm
 
 PAIR = np.array([[-1.0, 1.0]])
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from lineage.recorder import NewSample, Recorder
 from lineage.sets import SampleSet, create_set
 from lineage.store import Store
 from training.families.pretrained import quiet
+from training.fit import train
 from training.recipe import Recipe
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -81,6 +84,11 @@ def _populate(
                 recorder.add(sample)
                 ids.append(sample.id)
             return create_set(run, ids, name=name, samples=recorder.totals())
+
+
+def speakers_of(store: Store) -> dict[uuid.UUID, uuid.UUID | None]:
+    """The speaker of every sample."""
+    return {r["sample_id"]: r["speaker_key"] for r in store.read("samples", ["sample_id", "speaker_key"]).to_pylist()}
 
 
 def tiny_whisper(folder: Path, seed: int = 0, width: int = 32) -> Path:
@@ -176,6 +184,27 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     _populate(made, "train", 24, seed=1)
     _populate(made, "test", 16, seed=2)
     return made
+
+
+@pytest.fixture(scope="session")
+def _able(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
+    made = Store.init(tmp_path_factory.mktemp("able") / "store")
+    for seed, (name, count) in enumerate({"train": 24, "test": 16, "dev": 40}.items(), start=1):
+        _populate(made, name, count, seed)
+    train(
+        made,
+        Recipe(name="able", base=str(base), train="train", epochs=40, batch_size=8, learning_rate=1e-2, warmup=0.2),
+    )
+    return made.root
+
+
+@pytest.fixture(scope="module")
+def able(tmp_path_factory: pytest.TempPathFactory, _able: Path) -> Store:
+    """A store with sets `train` (24 utterances), `test` (16) and `dev` (40), and the model `able`.
+
+    The model has learnt something, so that all kinds of errors occur.
+    """
+    return Store.open(shutil.copytree(_able, tmp_path_factory.mktemp("module") / "able"))
 
 
 @pytest.fixture(scope="session")

@@ -108,3 +108,33 @@ def test_blocks_in_chunks_are_blocks_at_once(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("p", [0.0005, 0.025, 0.4, 0.975])
 def test_quantiles_of_student(degrees: int, p: float) -> None:
     assert bootstrap.student_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=1e-5)
+
+
+def test_a_statistic_of_sums_is_the_ratio_where_it_is_one() -> None:
+    rng = np.random.default_rng(3)
+    errors, words, who = simulate(rng, 8, 5)
+    found, drawn = bootstrap.statistic(np.column_stack([errors, words]), who, lambda s: s[:, 0] / s[:, 1], seed=2)
+    assert found == bootstrap.ratio(errors, words, who, seed=2)
+    assert len(drawn) == bootstrap.REPLICATES
+    alone, nothing = bootstrap.statistic(np.ones((3, 1)), ["a"] * 3, lambda s: s[:, 0])
+    assert (alone.value, len(nothing)) == (3, 0)
+    assert math.isnan(alone.low)
+
+
+def test_p_values_are_even_where_nothing_differs_and_agree_with_intervals() -> None:
+    rng = np.random.default_rng(5)
+    small = agree = 0
+    for i in range(200):
+        errors, words, who = simulate(rng, 10, 8)
+        other = rng.permuted(errors.reshape(10, 8), axis=1).ravel()  # the same speakers, another system of equal skill
+        other = np.where(rng.random(80) < 0.5, other, rng.binomial(6, 0.2, 80))
+        swap = np.repeat(rng.random(10) < 0.5, 8)
+        first, second = np.where(swap, errors, other), np.where(swap, other, errors)
+        p = bootstrap.paired_p(first, second, words, who, replicates=300, seed=i)
+        found = bootstrap.paired_difference(first, second, words, who, replicates=300, seed=i)
+        small += p < 0.05
+        agree += (p < 0.05) == found.excludes_zero
+    assert 0.01 <= small / 200 <= 0.1
+    assert agree >= 185
+    assert bootstrap.paired_p(errors, errors, words, who) == 1
+    assert math.isnan(bootstrap.paired_p([1], [2], [3], ["a"]))

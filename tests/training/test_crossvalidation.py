@@ -7,8 +7,8 @@ from lineage.errors import EarmarkError
 from lineage.sets import resolve_set
 from lineage.store import Store
 from training.crossvalidation import crossvalidate
-from training.evaluate import predict
 from training.normalise import normaliser
+from training.predict import predict
 from training.recipe import Recipe
 
 

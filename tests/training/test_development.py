@@ -10,8 +10,8 @@ from lineage.sets import create_set, members, resolve_set
 from lineage.store import Store
 from training import development
 from training.development import Measured
-from training.evaluate import predict
 from training.fit import train
+from training.predict import predict
 from training.recipe import Recipe
 
 

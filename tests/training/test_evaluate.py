@@ -1,111 +1,69 @@
 from __future__ import annotations
 
+import json
 import math
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import pytest
-import torch
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
-from training import bootstrap
-from training.evaluate import evaluate, predict
-from training.fit import TrainedModel, train
-from training.models import open_model
+from tests.training.conftest import speakers_of
+from training import bootstrap, wer
+from training.evaluate import evaluate
 from training.normalise import normaliser
-from training.recipe import Recipe
 
 
-@pytest.fixture(scope="module")
-def trained(store: Store, base: Path) -> TrainedModel:
-    """A model that has learnt something, so that all kinds of errors occur."""
-    return train(
-        store,
-        Recipe(name="able", base=str(base), train="train", epochs=40, batch_size=8, learning_rate=1e-2, warmup=0.2),
-    )
-
-
-def test_figures_are_those_of_jiwer(store: Store, trained: TrainedModel) -> None:
-    done = evaluate(store, trained.model_id, "test")
-    ids = members(store, resolve_set(store, "test").digest).to_pylist()
-    heard = store.vault.hypotheses(done.predictions.run_id)
-    said = store.vault.transcripts(ids)
+def test_figures_are_those_of_jiwer(able: Store) -> None:
+    done = evaluate(able, "able", "test")
+    ids = members(able, resolve_set(able, "test").digest).to_pylist()
+    heard = able.vault.hypotheses(done.predictions.run_id)
+    said = able.vault.transcripts(ids)
     text = normaliser("basic")
     assert done.wer == jiwer.wer([text(said[i]) for i in ids], [text(heard[i]) for i in ids])
     assert 0 < done.wer < 1
-    rows = {r["sample_id"]: r for r in store.read("samples", where="attributes['accent'] = 'north'").to_pylist()}
+    rows = {r["sample_id"]: r for r in able.read("samples", where="attributes['accent'] = 'north'").to_pylist()}
     north = [i for i in ids if i in rows]
     found = done.figure("wer", "accent=north")
     assert found.interval.value == jiwer.wer([said[i] for i in north], [heard[i] for i in north])
     assert (found.samples, found.words) == (len(north), sum(len(said[i].split()) for i in north))
     assert found.interval.low <= found.interval.value <= found.interval.high
+    assert done.figure("cer").interval.value == jiwer.cer([said[i] for i in ids], [heard[i] for i in ids])
+    right = [said[i] == heard[i] for i in ids]
+    assert done.figure("sentence_accuracy").interval.value == sum(right) / len(ids)
     parts = [done.figure(m).interval.value for m in ("substitutions", "deletions", "insertions")]
     assert sum(parts) == pytest.approx(done.wer)
 
 
-def test_predictions_are_complete_and_sorted(store: Store, trained: TrainedModel) -> None:
-    done = predict(store, "able", "test")
-    table = done.table
-    assert table["sample_id"].to_pylist() == members(store, resolve_set(store, "test").digest).to_pylist()
-    opened = open_model(store, trained.model_id)
-    said = store.vault.transcripts(table["sample_id"].combine_chunks())
-    for row in table.to_pylist():
-        assert (
-            row["words"] == row["hits"] + row["substitutions"] + row["deletions"] == len(said[row["sample_id"]].split())
-        )
-        assert row["tokens"] == row["words"] + 1
-        assert 0 < row["confidence"] <= 1
-    (first,) = list(store.vault.waveforms([table["sample_id"][0].as_py()]))
-    batch = opened.family.collate([opened.family.features(first[1])], [said[first[0]]])
-    with torch.no_grad():
-        nll, _ = opened.family.losses(opened.model, batch)
-    assert table["loss"][0].as_py() == pytest.approx(nll.item(), rel=1e-5)
-
-
-def test_batches_change_nothing(store: Store, trained: TrainedModel) -> None:
-    whole = predict(store, trained.model_id, "test")
-    copy = store.root.parent / "copy"
-    shutil.copytree(store.root, copy)
-    other = Store.open(copy)
-    (copy / "key").write_text("")
-    found = predict(other, trained.model_id, "test", threads=2, batch_size=3)  # other threads: another key
-    assert not found.reused
-    for column in ("words", "hits", "substitutions", "deletions", "insertions", "tokens"):
-        assert found.table[column].to_pylist() == whole.table[column].to_pylist()
-    for column in ("loss", "confidence"):
-        assert found.table[column].to_numpy() == pytest.approx(whole.table[column].to_numpy(), rel=1e-4)
-    assert other.vault.hypotheses(found.run_id) == store.vault.hypotheses(whole.run_id)
-
-
-def test_nothing_is_measured_twice(store: Store, trained: TrainedModel) -> None:
-    first = evaluate(store, trained.model_id, "test")
-    runs = len(store.runs())
-    again = evaluate(store, trained.model_id, "test")
+def test_nothing_is_measured_twice(able: Store) -> None:
+    first = evaluate(able, "able", "test")
+    runs = len(able.runs())
+    again = evaluate(able, "able", "test")
     assert again.reused
     assert again.predictions.reused
     assert {(f.slice, f.metric): f for f in again.figures} == {(f.slice, f.metric): f for f in first.figures}
-    assert len(store.runs()) == runs
-    ids = members(store, resolve_set(store, "test").digest)
-    cut = evaluate(store, trained.model_id, "test", slices={"first ten": ids.slice(0, 10)})
+    assert len(able.runs()) == runs
+    ids = members(able, resolve_set(able, "test").digest)
+    cut = evaluate(able, "able", "test", slices={"first ten": ids.slice(0, 10)})
     assert cut.predictions.reused  # other slices, the same decoding
     assert {f.slice for f in cut.figures} == {"all", "first ten"}
-    assert len(store.runs()) == runs + 1
+    assert len(able.runs()) == runs + 1
 
 
-def test_default_slices_are_attributes_with_few_values(store: Store, trained: TrainedModel) -> None:
-    done = evaluate(store, trained.model_id, "test")
-    assert {f.slice for f in done.figures} == {"all", "accent=north", "accent=south"}  # 'take' tells clips apart
+def test_default_slices_are_attributes_with_few_values(able: Store) -> None:
+    done = evaluate(able, "able", "test")
+    cut = {f.slice for f in done.figures if f.metric == "wer"}
+    assert cut == {"all", "accent=north", "accent=south"}  # 'take' tells clips apart
 
 
-def test_metrics_are_on_record_with_their_normaliser(store: Store, trained: TrainedModel) -> None:
-    basic, none = (evaluate(store, trained.model_id, "test", normalise=n) for n in ("basic", "none"))
+def test_metrics_are_on_record_with_their_normaliser(able: Store) -> None:
+    basic, none = (evaluate(able, "able", "test", normalise=n) for n in ("basic", "none"))
     assert basic.predictions.run_id != none.predictions.run_id
-    rows = store.read(
+    rows = able.read(
         "metrics", where="run_id = ? AND metric = 'wer' AND slice = 'all'", parameters=[basic.run_id]
     ).to_pylist()
     (row,) = rows
@@ -118,11 +76,9 @@ def test_metrics_are_on_record_with_their_normaliser(store: Store, trained: Trai
     assert (row["speakers"], row["samples"], row["level"]) == (4, 16, bootstrap.LEVEL)
 
 
-def test_words_the_model_cannot_spell_are_errors_not_refusals(
-    store: Store, trained: TrainedModel, populate: Callable[..., SampleSet]
-) -> None:
-    populate(store, "open", 8, seed=11, texts=["one ten", "two", "eleven", "three", "four", "Five", "six", "seven"])
-    done = evaluate(store, trained.model_id, "open")
+def test_words_the_model_cannot_spell_are_errors_not_refusals(able: Store, populate: Callable[..., SampleSet]) -> None:
+    populate(able, "open", 8, seed=11, texts=["one ten", "two", "eleven", "three", "four", "Five", "six", "seven"])
+    done = evaluate(able, "able", "open")
     losses = done.predictions.table["loss"].to_pylist()
     assert sum(v is None for v in losses) == 3
     assert all(t == 0 for t, v in zip(done.predictions.table["tokens"].to_pylist(), losses, strict=True) if v is None)
@@ -131,25 +87,92 @@ def test_words_the_model_cannot_spell_are_errors_not_refusals(
     assert math.isfinite(done.figure("loss").interval.value)
 
 
-def test_unknown_names_say_what_exists(store: Store, trained: TrainedModel) -> None:
+def test_unknown_names_say_what_exists(able: Store) -> None:
     with pytest.raises(UnknownName, match="no model 'abel' — did you mean 'able'"):
-        evaluate(store, "abel", "test")
+        evaluate(able, "abel", "test")
     with pytest.raises(UnknownName, match="no set 'tset' — did you mean 'test'"):
-        evaluate(store, "able", "tset")
+        evaluate(able, "able", "tset")
     with pytest.raises(UnknownName, match="no normaliser"):
-        evaluate(store, "able", "test", normalise="base")
-    foreign = members(store, resolve_set(store, "train").digest)
+        evaluate(able, "able", "test", normalise="base")
+    foreign = members(able, resolve_set(able, "train").digest)
     with pytest.raises(EarmarkError, match="slice 'x' has no utterance in the evaluation set"):
-        evaluate(store, "able", "test", slices={"x": foreign})
+        evaluate(able, "able", "test", slices={"x": foreign})
     with pytest.raises(KeyError):
-        evaluate(store, "able", "test").figure("cer")
+        evaluate(able, "able", "test").figure("ber")
 
 
-def test_the_interval_is_the_speaker_bootstrap(store: Store, trained: TrainedModel) -> None:
-    done = evaluate(store, trained.model_id, "test", seed=5_005)  # a seed of its own: never read back from another test
+def test_the_interval_is_the_speaker_bootstrap(able: Store) -> None:
+    done = evaluate(able, "able", "test", seed=5_005)  # a seed of its own: never read back from another test
     table = done.predictions.table
-    speaker = dict(zip(*(store.read("samples")[c].to_pylist() for c in ("sample_id", "speaker_key")), strict=True))
+    speaker = speakers_of(able)
     errors = sum(table[c].to_numpy() for c in ("substitutions", "deletions", "insertions"))
     who = [speaker[i] for i in table["sample_id"].to_pylist()]
     assert done.figure().interval == bootstrap.ratio(errors, table["words"].to_numpy(), who, seed=5_005)
     assert np.isfinite(done.figure().interval.low)
+
+
+def test_macro_averages_count_voices_and_slices_alike(able: Store) -> None:
+    done = evaluate(able, "able", "test")
+    speaker = speakers_of(able)
+    sums: dict[object, list[int]] = {}
+    for r in done.predictions.table.to_pylist():
+        mine = sums.setdefault(speaker[r["sample_id"]], [0, 0])
+        mine[0] += r["substitutions"] + r["deletions"] + r["insertions"]
+        mine[1] += r["words"]
+    by_speaker = done.figure("wer_by_speaker")
+    assert by_speaker.interval.value == pytest.approx(np.mean([e / w for e, w in sums.values()]))
+    assert by_speaker.total == 4
+    slices = [done.figure("wer", f"accent={a}").interval.value for a in ("north", "south")]
+    macro = done.figure("wer_macro", "accent=*")
+    assert macro.interval.value == pytest.approx(np.mean(slices))
+    assert macro.interval.low <= macro.interval.value <= macro.interval.high
+
+
+def test_a_second_normaliser_stands_beside(able: Store, populate: Callable[..., SampleSet]) -> None:
+    texts = ["One", "two", "THREE", "four", "five", "Six", "seven", "eight"]
+    populate(able, "shouted", 8, seed=12, texts=texts)
+    done = evaluate(able, "able", "shouted", normalise="basic", beside="none")
+    other = evaluate(able, "able", "shouted", normalise="none")
+    assert done.figure("wer_beside").interval == other.figure("wer").interval
+    assert done.figure("wer_beside").normaliser == normaliser("none").label
+    assert done.figure("wer").normaliser == normaliser("basic").label
+    difference = done.figure("wer_beside_difference").interval
+    assert difference.value == pytest.approx(other.wer - done.wer)
+    assert difference.low <= difference.value <= difference.high
+    same = evaluate(able, "able", "shouted", beside="basic").figure("wer_beside_difference").interval
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_entities_of_lists_and_tags(able: Store, populate: Callable[..., SampleSet], tmp_path: Path) -> None:
+    made = populate(able, "tagged", 8, seed=13)
+    ids = members(able, made.digest).to_pylist()
+    said = able.vault.transcripts(ids)
+    with able.run("ingest", job="tags") as run:
+        tag = json.dumps([{"text": said[ids[0]].split()[0], "type": "first"}])
+        run.vault.append("particulars", [{"sample_id": ids[0], "name": "entities", "value": tag}])
+    (tmp_path / "digits.txt").write_text("\n".join(sorted({w for t in said.values() for w in t.split()})))
+    done = evaluate(able, "able", "tagged", entities=[tmp_path / "digits.txt"])
+    heard = able.vault.hypotheses(done.predictions.run_id)
+    words = sum(len(t.split()) for t in said.values())
+    hits = sum(wer.count([said[i]], [heard[i]])[0].hits for i in ids)
+    assert done.figure("entity_accuracy:digits").total == words  # every word is one
+    assert done.figure("entity_accuracy:digits").interval.value == pytest.approx(hits / words)
+    assert done.figure("entity_accuracy:first").total == said[ids[0]].split().count(said[ids[0]].split()[0])
+    assert done.figure("entity_accuracy").total == words + done.figure("entity_accuracy:first").total
+    config = json.dumps(able.resolve_run(done.run_id).config)
+    assert not any(w in config for w in said[ids[0]].split())  # terms may be names: the run keeps a keyed digest
+
+
+def test_reliability_curves_are_on_record(able: Store) -> None:
+    done = evaluate(able, "able", "test")
+    rows = able.sql(
+        "SELECT unit, sum(count)::INT AS n, sum(count * abs(confidence - accuracy)) / sum(count) AS gap FROM calibrations "
+        "WHERE run_id = $run AND slice = 'all' GROUP BY unit",
+        {"run": done.run_id},
+    ).to_pylist()
+    found = {r["unit"]: r for r in rows}
+    for unit in ("word", "utterance"):
+        figure = done.figure(f"ece_{unit}")
+        assert found[unit]["gap"] == pytest.approx(figure.interval.value)
+        assert found[unit]["n"] == figure.total
+    assert found["utterance"]["n"] == 16

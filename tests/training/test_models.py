@@ -9,9 +9,9 @@ import torch
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.store import Store
 from training import base as bases
-from training.evaluate import predict
 from training.fit import train
 from training.models import adopt_base, models, open_model, resolve_model
+from training.predict import predict
 from training.recipe import Recipe
 from training.weights import weights_digest
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.errors import UnknownName
-from training.normalise import NAMES, normaliser
+from training.normalise import NAMES, deletions, normaliser
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,3 +37,13 @@ def test_digests_tell_normalisers_apart() -> None:
 def test_an_unknown_normaliser_says_which_there_are() -> None:
     with pytest.raises(UnknownName, match=r"did you mean 'basic'.*none"):
         normaliser("basics")
+
+
+def test_signs_that_a_normaliser_takes_away_are_found() -> None:
+    texts = ["हिन्दी में", "café naïve", "தமிழ்", "日本語", "Ünlü one hundred"]
+    for name in ("none", "basic"):
+        assert deletions(normaliser(name), texts) == {}
+    found = deletions(normaliser("whisper"), texts)
+    assert set(found) == {"DEVANAGARI", "TAMIL"}
+    assert found["DEVANAGARI"] == sorted("ि्ीे" + "ं")
+    assert deletions(normaliser("whisper-english"), texts[1:2]) == {}

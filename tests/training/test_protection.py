@@ -13,8 +13,8 @@ from lineage.obligations import owing
 from lineage.policy import Policy, PolicyRefused, adopt
 from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
-from training.evaluate import predict
 from training.fit import train
+from training.predict import predict
 from training.recipe import Recipe
 
 

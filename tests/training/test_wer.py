@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.wer import Aligned, Counts, align, count, total
+from training.wer import Aligned, Counts, align, count, count_characters, total
 
 texts = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=7).map(" ".join)
 pairs = st.lists(st.tuples(texts, texts), min_size=1, max_size=8)
@@ -27,6 +27,17 @@ def test_micro_wer_equals_jiwer_to_the_last_digit(both: list[tuple[str, str]]) -
         assert one.words == one.hits + one.substitutions + one.deletions == len(reference.split())
         assert one.hits + one.substitutions + one.insertions == len(hypothesis.split())
         assert one == count([reference], [hypothesis])[0]  # neighbours do not matter
+
+
+@given(pairs)
+@settings(max_examples=100, deadline=None)
+def test_micro_cer_equals_jiwer_to_the_last_digit(both: list[tuple[str, str]]) -> None:
+    references, hypotheses = [r for r, _ in both], [h for _, h in both]
+    counts = count_characters(references, hypotheses)
+    whole = total(counts)
+    if whole.words:
+        assert whole.wer == jiwer.cer(references, hypotheses)
+    assert [c.words for c in counts] == [len(r) for r in references]
 
 
 @given(texts, texts)
@@ -52,10 +63,12 @@ def test_an_example() -> None:
         Aligned("hit", "light", "light"),
         Aligned("insertion", None, "now"),
     ]
-    assert count([], []) == []
+    assert count([], []) == count_characters([], []) == []
     assert str(Counts().wer) == "nan"
 
 
 def test_unequal_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="2 references but 1"):
         count(["a", "b"], ["a"])
+    with pytest.raises(ValueError, match="2 references but 1"):
+        count_characters(["a", "b"], ["a"])

@@ -149,6 +149,10 @@ class Family(ABC):
         It is float32, on the CPU, in evaluation mode. `dropout` is None for the base's own.
         """
 
+    def encoded(self, model: torch.nn.Module, batch: Batch) -> Batch:
+        """The batch with what `losses` and `decode` both need computed once, where a family can share it; no gradients."""
+        return batch
+
     @abstractmethod
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Per utterance: negative log-likelihood of its transcript in nats, summed over tokens [B], and tokens [B].

@@ -197,18 +197,25 @@ class Whisper(Family):
         ready: torch.nn.Module = model.eval()
         return ready
 
+    @torch.no_grad()
+    def encoded(self, model: torch.nn.Module, batch: Batch) -> Batch:
+        """See `Family`: with `heard`, what the encoder makes of the features."""
+        sound = batch["input_features"].to(device_of(model))
+        return {**batch, "heard": model.get_encoder()(sound).last_hidden_state}  # type: ignore[operator]
+
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Family`."""
-        out = model(
-            input_features=batch["input_features"], decoder_input_ids=batch["decoder_input_ids"], use_cache=False
+        sound = (
+            {"encoder_outputs": (batch["heard"],)} if "heard" in batch else {"input_features": batch["input_features"]}
         )
+        out = model(**sound, decoder_input_ids=batch["decoder_input_ids"], use_cache=False)
         return nll(out.logits, batch["labels"]), batch["tokens"]
 
     @torch.no_grad()
     def decode(self, model: torch.nn.Module, batch: Batch, *, temperature: float = 1.0) -> list[Decoded]:
         """See `Family`: with cached keys and values."""
         device = device_of(model)
-        heard = model.get_encoder()(batch["input_features"].to(device)).last_hidden_state  # type: ignore[operator]
+        heard = batch["heard"] if "heard" in batch else self.encoded(model, batch)["heard"]
         prompts = batch["decoder_input_ids"][:, : self.prompt_length].to(device)
         never = torch.tensor(self._suppressed, dtype=torch.int64, device=device)
         never_first = torch.tensor(self._suppressed_first, dtype=torch.int64, device=device)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import unicodedata
 from typing import Any
 
@@ -153,3 +154,25 @@ def test_what_cannot_be_a_row(columns: dict[str, Any], reason: str) -> None:
 def test_noise_needs_no_words() -> None:
     assert entry({"audio_path": "hum.wav", "kind": "noise"}).text is None
     assert entry({"audio_path": "hum.wav", "kind": "noise", "text": " "}).text is None
+
+
+def test_entities_tagged_in_the_text_go_to_the_vault() -> None:
+    row = {"audio_path": "a.wav", "text": "Anna flies to New York at ten"}
+    tags = ["Anna", {"text": "new york", "type": "place"}]
+    wanted = [{"text": "Anna", "type": "entity"}, {"text": "new york", "type": "place"}]
+    for given_as in (tags, json.dumps(tags)):
+        read = entry({**row, "entities": given_as})
+        assert json.loads(read.particulars["entities"]) == wanted
+        assert read.attributes == {}
+    for nothing in (None, "", [], "[]"):
+        assert entry({**row, "entities": nothing}).particulars == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [("Anna", "not JSON"), ({"Anna": 1}, "no list"), ([7], "not understood"), ([{"text": "zero"}], "not understood"),
+     (["Rose"], "not in the text"), ([" "], "not in the text"), ([{"text": "zero", "type": "a b"}], "no type"),
+     (["zero"] * 101, "no list of at most 100")],
+)  # fmt: skip
+def test_entities_that_make_no_sense_are_refused(value: object, problem: str) -> None:
+    assert problem in str(refused(entities=value))

@@ -111,6 +111,25 @@ def test_losses_and_decodings_do_not_depend_on_the_batch(family: Family) -> None
         assert len(one.words) == len(one.text.split())
 
 
+def test_what_is_encoded_once_gives_the_same(family: Family) -> None:
+    model = family.model()
+    batch = family.collate([family.features(noise(0.2, seed=i)) for i in range(3)], ["one", "two six", ""])
+    shared = family.encoded(model, batch)
+    assert family.decode(model, shared) == family.decode(model, batch)
+    with torch.no_grad():
+        assert (family.losses(model, shared)[0] == family.losses(model, batch)[0]).all()
+
+
+def test_temperature_changes_confidences_and_no_word(family: Family) -> None:
+    model = family.model()
+    batch = family.collate([family.features(noise(0.1 * (i + 1), seed=i)) for i in range(5)], [""] * 5)
+    plain, hot, cold = (family.decode(model, batch, temperature=t) for t in (1.0, 3.0, 0.3))
+    assert plain == family.decode(model, batch)
+    for a, b, c in zip(hot, plain, cold, strict=True):
+        assert a.text == b.text == c.text
+        assert a.confidence < b.confidence < c.confidence
+
+
 def test_words_have_the_probabilities_of_their_own_tokens() -> None:
     pieces = {1: " ma", 2: "ny", 3: " words", 4: "!"}
     found = word_confidences(
