@@ -10,7 +10,7 @@ insertion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,24 +59,12 @@ def count(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
     Raises:
         ValueError: different numbers of references and hypotheses.
     """
-    if len(references) != len(hypotheses):
-        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
-    if not references:
-        return []
-    return [_counts(chunks) for chunks in _process(references, hypotheses).alignments]
+    return _count(references, hypotheses, jiwer.process_words)
 
 
 def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
-    """The same counted in characters, blanks between words included: `words` are then reference characters.
-
-    Raises:
-        ValueError: different numbers of references and hypotheses.
-    """
-    if len(references) != len(hypotheses):
-        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
-    if not references:
-        return []
-    return [_counts(chunks) for chunks in jiwer.process_characters(list(references), list(hypotheses)).alignments]
+    """The same counted in characters, blanks between words included: `words` are then reference characters."""
+    return _count(references, hypotheses, jiwer.process_characters)
 
 
 def total(counts: Sequence[Counts]) -> Counts:
@@ -86,7 +74,7 @@ def total(counts: Sequence[Counts]) -> Counts:
 
 def align(reference: str, hypothesis: str) -> list[Aligned]:
     """The words of both side by side, in order, by the alignment that the counts come from."""
-    output = _process([reference], [hypothesis])
+    output = jiwer.process_words([reference], [hypothesis])
     left, right = output.references[0], output.hypotheses[0]
     out: list[Aligned] = []
     for chunk in output.alignments[0]:
@@ -102,8 +90,12 @@ def align(reference: str, hypothesis: str) -> list[Aligned]:
     return out
 
 
-def _process(references: Sequence[str], hypotheses: Sequence[str]) -> Any:
-    return jiwer.process_words(list(references), list(hypotheses))
+def _count(references: Sequence[str], hypotheses: Sequence[str], process: Callable[..., Any]) -> list[Counts]:
+    if len(references) != len(hypotheses):
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+    if not references:
+        return []
+    return [_counts(chunks) for chunks in process(list(references), list(hypotheses)).alignments]
 
 
 def _counts(chunks: Sequence[Any]) -> Counts:
