@@ -114,7 +114,8 @@ def pinned(store: Store) -> dict[str, Any]:
         "proofs": [prove(store, words.digest, ids[0]).to_json(), absent.to_json()],
         "speaker_keys": {n: str(store.vault.speaker_key(n)) for n in SPEAKERS},
         "transcripts": sorted(store.vault.transcripts().values()),
-        "rows": {t: store.sql(f"SELECT count(*) AS n FROM {t}")["n"].to_pylist()[0] for t in TABLES},
+        # Tables that came later are empty in it.
+        "rows": {t: n for t in TABLES if (n := store.sql(f"SELECT count(*) AS n FROM {t}")["n"].to_pylist()[0])},
         "behind_model": _text(store, f"FROM behind_model('{MODEL}')"),
         "by_accent": _text(store, "SELECT accent, count(*), sum(age) FROM samples GROUP BY accent ORDER BY 1"),
         "owing": _text(store, "SELECT model_id, event, run_id FROM model_events ORDER BY ALL"),

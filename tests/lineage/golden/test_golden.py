@@ -89,7 +89,7 @@ def test_it_says_what_it_said_when_it_was_written(golden: Store) -> None:
 @pytest.mark.parametrize("table", TABLES)
 def test_every_documented_column_can_be_asked_for(golden: Store, table: str) -> None:
     rows = golden.read(table, [f'"{c.name}"' for c in TABLES[table].columns])
-    assert rows.num_rows == PINNED["rows"][table]
+    assert rows.num_rows == PINNED["rows"].get(table, 0)
 
 
 @pytest.mark.parametrize("table", VAULT)
@@ -128,7 +128,7 @@ def test_a_later_version_with_more_columns_reads_it(golden: Store) -> None:
     connection = opened.connect()
     for table in TABLES.keys() - {LOG}:
         rows = opened.read(table, ["later_number", "later_word", "later_id"])
-        assert rows.num_rows == PINNED["rows"][table]
+        assert rows.num_rows == PINNED["rows"].get(table, 0)
         assert all(rows[name].null_count == rows.num_rows for name in rows.column_names)
         assert connection.sql(f"FROM {table}").columns[: len(TABLES[table].columns)] == TABLES[table].names
     assert json.loads(json.dumps(make.pinned(opened))) == PINNED
