@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from lineage.store import Store
-from tests.earmark.test_cli import earmark, here, recipe, recordings, said
+from tests.earmark.test_cli import earmark, recipe, recordings, said
 from training.models import adopt_base
-
-__all__ = ["here"]  # a fixture
 
 
 @pytest.mark.slow
