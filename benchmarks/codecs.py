@@ -28,8 +28,8 @@ from lineage.errors import EarmarkError
 from lineage.ingest import ingest
 from lineage.store import Store
 from training.bootstrap import Interval, paired_difference
-from training.evaluate import predict
 from training.fit import TrainedModel, train
+from training.predict import predict
 from training.recipe import Recipe
 
 RECIPE = Recipe(
