@@ -88,7 +88,7 @@ class Corpus:
         refused: list[tuple[int, TranscriptRefused]] = []
         for i, transcript in enumerate(self.transcripts):
             try:
-                self.family.encode(transcript)
+                self.family.check(transcript, self.features.frames(i))
             except TranscriptRefused as error:
                 refused.append((i, error))
                 words.update(error.words)
@@ -106,11 +106,11 @@ class Corpus:
         )
 
     def encodable(self) -> npt.NDArray[np.bool_]:
-        """Which transcripts the model can be asked the likelihood of."""
+        """Which transcripts the model can be asked the likelihood of, given their clips."""
         out = np.ones(len(self), dtype=bool)
         for i, transcript in enumerate(self.transcripts):
             try:
-                self.family.encode(transcript)
+                self.family.check(transcript, self.features.frames(i))
             except TranscriptRefused:
                 out[i] = False
         return out

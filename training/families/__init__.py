@@ -35,6 +35,7 @@ Features = npt.NDArray[np.float32]
 Batch = dict[str, torch.Tensor]
 
 _REGISTRY = {
+    "ctc": "training.families.ctc:Ctc",
     "whisper": "training.families.whisper:Whisper",
     "voxtral": "training.families.voxtral:Voxtral",
 }
@@ -123,6 +124,14 @@ class Family(ABC):
         Raises:
             TranscriptRefused: a word is not in a closed vocabulary, or it is longer than the model takes.
         """
+
+    def check(self, transcript: str, frames: int) -> None:
+        """Whether a transcript can be trained on with a clip of so many frames of features; `collate` asks the same.
+
+        Raises:
+            TranscriptRefused: as `encode`, or the clip is too short for it.
+        """
+        self.encode(transcript)
 
     @abstractmethod
     def collate(
