@@ -32,8 +32,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils.parametrize import ParametrizationList
 
-from influence.layers import KINDS, Embedding, Layer, kind_of
+from influence.layers import KINDS, Embedding, Layer, kind_of, parameters_of
 from lineage.errors import EarmarkError
 
 Gradient = dict[str, Tensor]  # by parameter name
@@ -70,8 +71,8 @@ class Tap:
     def _find_layers(self) -> dict[nn.Module, type[Layer]]:  # type: ignore[type-arg]
         layers = {}
         for path, module in self.model.named_modules():
-            own = [n for n, p in module.named_parameters(recurse=False) if id(p) in self._names]
-            if not own:
+            own = [n for n, p in parameters_of(module) if id(p) in self._names]
+            if not own or isinstance(module, ParametrizationList):  # which is part of the layer around it
                 continue
             kind = kind_of(module)
             if kind is None:
@@ -204,7 +205,7 @@ class Tap:
         calls, self._calls, self._batch = self._calls, [], None
         heard = {id(c.module) for c in calls}
         silent = [m for m in self._layers if id(m) not in heard]
-        unheard = [p for m in silent for p in m.parameters(recurse=False) if id(p) in self._names]
+        unheard = [p for m in silent for _, p in parameters_of(m) if id(p) in self._names]
         found = torch.autograd.grad(nll.sum(), [*(c.returned for c in calls), *unheard], allow_unused=True)
         for parameter, gradient in zip(unheard, found[len(calls) :], strict=True):
             if gradient is not None and not any(id(parameter) == id(p) for c in calls for p in c.module.parameters()):
@@ -221,6 +222,6 @@ class Tap:
             if g is None:
                 continue
             layer = call.kind(call.module, call.given, g)
-            for parameter_name, parameter in call.module.named_parameters(recurse=False):
+            for parameter_name, parameter in parameters_of(call.module):
                 if id(parameter) in self._names:
                     yield layer, parameter_name, self._names[id(parameter)]

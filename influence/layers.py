@@ -6,7 +6,7 @@ the gradient at its output on b, over positions t (frames or tokens):
 | layer | weight gradient of sample b | bias |
 | --- | --- | --- |
 | linear | Σ_t g[b,t] ⊗ a[b,t] | Σ_t g[b,t] |
-| 1-d convolution | the same, a[b,t] being the patch that position t sees | Σ_t g[b,t] |
+| 1-d convolution | the same, a[b,t] being the patch that t sees; through a weight norm, where it has one | Σ_t g[b,t] |
 | embedding | g[b,t] added to row ids[b,t] | |
 | layer norm | Σ_t g[b,t] · normalised a[b,t] | Σ_t g[b,t] |
 
@@ -22,12 +22,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
+LENGTH, DIRECTION = "parametrizations.weight.original0", "parametrizations.weight.original1"  # of a weight norm
 FORMED_AT_ONCE = 1 << 25  # numbers of sample gradients formed at a time (128 MiB of float32)
 
 M = TypeVar("M", bound=nn.Module)
@@ -122,6 +125,38 @@ class Conv1d(Layer[nn.Conv1d]):
         return _outer_dot(self.g, self._patches()[:, :, 0], targets)
 
 
+class NormedConv1d(Conv1d):
+    """`nn.Conv1d` whose weight is length · direction / ‖direction‖ (Salimans & Kingma, arXiv 1602.07868)."""
+
+    def __init__(self, module: nn.Conv1d, a: Tensor, g: Tensor) -> None:
+        super().__init__(module, a, g)
+        (norm,) = module.parametrizations.weight  # type: ignore[union-attr, misc]
+        length, direction = (p.detach() for p in module.parametrizations.weight.parameters())  # type: ignore[union-attr]
+        self._others = [i + 1 for i in range(direction.ndim) if i != norm.dim]
+        size = torch.norm_except_dim(direction, 2, norm.dim)
+        self._unit, self._scale = direction / size, length / size
+
+    def _along(self, weights: Tensor) -> Tensor:
+        """How much of gradients [B, *shape of the weight] lies along the direction."""
+        return (weights * self._unit).sum(dim=self._others, keepdim=True)
+
+    def _across(self, weights: Tensor) -> Tensor:
+        """What of them turns the direction; a map that is its own transpose."""
+        return self._scale * (weights - self._along(weights) * self._unit)
+
+    def gradient(self, name: str) -> Tensor:
+        """See `Layer`."""
+        if name not in (LENGTH, DIRECTION):
+            return super().gradient(name)
+        return (self._along if name == LENGTH else self._across)(super().gradient("weight"))
+
+    def dot(self, name: str, targets: Tensor) -> Tensor:
+        """See `Layer`."""
+        if name not in (LENGTH, DIRECTION):
+            return super().dot(name, targets)
+        return super().dot("weight", targets * self._unit if name == LENGTH else self._across(targets))
+
+
 class Embedding(Layer[nn.Embedding]):
     """`nn.Embedding` and its descendants that look rows up in their own way; `a` holds the row numbers, [B, …]."""
 
@@ -163,11 +198,20 @@ KINDS: dict[type[nn.Module], type[Layer]] = {  # type: ignore[type-arg]  # each 
 }
 
 
+def parameters_of(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """A module's own parameters by name, those behind a parametrisation included."""
+    return module.named_parameters(recurse=is_parametrized(module))
+
+
 def kind_of(module: nn.Module) -> type[Layer] | None:  # type: ignore[type-arg]
     """The class that knows this module's gradients; None if there is none.
 
     Descendants that compute something else are not taken for their ancestor, except embeddings, whose look-up is observed.
     """
+    if is_parametrized(module):
+        normed = [name for name, _ in parameters_of(module)] in ([LENGTH, DIRECTION], ["bias", LENGTH, DIRECTION])
+        weight = type(module.parametrizations.weight[0]).__name__ if normed else ""  # type: ignore[union-attr, index]
+        return NormedConv1d if isinstance(module, nn.Conv1d) and weight == "_WeightNorm" else None
     for parent, kind in KINDS.items():
         if isinstance(module, parent) and (parent is nn.Embedding or type(module).forward is parent.forward):
             return kind

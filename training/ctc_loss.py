@@ -88,12 +88,13 @@ class _Ctc(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        logits, *others = ctx.saved_tensors
+        logits, frames, labels, counts = ctx.saved_tensors
         again = torch.is_grad_enabled()
         with torch.enable_grad():
             given = logits if again else logits.detach().requires_grad_()
             loss = differentiable_ctc if again else partial(_pytorch, zero_infinity=True)
-            (gradient,) = torch.autograd.grad(loss(given, *others, ctx.blank), given, grads[0], create_graph=again)
+            nll = loss(given, frames, labels, counts, ctx.blank)
+            (gradient,) = torch.autograd.grad(nll, given, grads[0], create_graph=again)
         return gradient, None, None, None, None
 
 

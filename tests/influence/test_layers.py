@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm as normed
 
-from influence.layers import Conv1d, Embedding, Layer, LayerNorm, Linear, kind_of
+from influence.layers import Conv1d, Embedding, Layer, LayerNorm, Linear, NormedConv1d, kind_of, parameters_of
 
 B, T = 3, 7
 
@@ -24,6 +25,8 @@ def cases() -> list[tuple[str, nn.Module, torch.Tensor, type[Layer]]]:  # type: 
         ("same", nn.Conv1d(4, 6, 4, padding="same"), signal, Conv1d),
         ("circular", nn.Conv1d(4, 6, 3, padding=1, padding_mode="circular"), signal, Conv1d),
         ("grouped", nn.Conv1d(4, 6, 3, groups=2, padding=1), signal, Conv1d),
+        ("normed", normed(nn.Conv1d(4, 6, 3, groups=2, padding=1), dim=2), signal, NormedConv1d),
+        ("normed by output", normed(nn.Conv1d(4, 6, 3, bias=False), dim=0), signal, NormedConv1d),
         ("embedding", nn.Embedding(5, 6), ids, Embedding),
         ("embedding with padding", nn.Embedding(5, 6, padding_idx=2), ids, Embedding),
         ("layer norm", nn.LayerNorm(6), x, LayerNorm),
@@ -42,7 +45,7 @@ def test_gradients_are_those_of_a_loop_over_samples(
     assert kind_of(module) is kind
     g = torch.randn_like(module(given))
     layer = kind(module, given, g)
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters_of(module):
         targets = torch.randn(k, *parameter.shape, dtype=torch.float64)
         formed, dots = layer.gradient(name), layer.dot(name, targets)
         assert formed.shape == (B, *parameter.shape)
@@ -60,3 +63,4 @@ def test_descendants_that_compute_something_else_are_not_known() -> None:
 
     assert kind_of(Odd(2, 2)) is None
     assert kind_of(nn.BatchNorm1d(3)) is None
+    assert kind_of(normed(nn.Linear(2, 2))) is None

@@ -131,12 +131,12 @@ class Ctc(Family):
     def _least(self) -> int:
         """Samples without which there is no frame of output."""
         if self._stacked:
-            return WINDOW + HOP * (max(2, self.extractor.stride) - 1)
+            return int(WINDOW + HOP * (max(2, self.extractor.stride) - 1))
         return next(n for n in range(1, 1 << 20) if self._frames(n) > 0)
 
     def _frames(self, length: int) -> int:
         """Frames of output for so many frames of features; none or fewer where it is too short."""
-        c = self.config
+        c: Any = self.config
         if not self._stacked:
             for kernel, stride in zip(c.conv_kernel, c.conv_stride, strict=True):
                 length = (length - kernel) // stride + 1
@@ -261,17 +261,18 @@ class Ctc(Family):
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Family`."""
-        logits = self._logits(model, batch).float()
-        return ctc(logits, batch["frames"], batch["labels"], batch["tokens"], self.blank), batch["tokens"]
+        return ctc(self._logits(model, batch), batch["frames"], batch["labels"], batch["tokens"], self.blank), batch[
+            "tokens"
+        ]
 
     def _logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """[B, frames, labels]."""
+        """[B, frames, labels], in single precision at least."""
         given, mask = batch[self._input], batch["attention_mask"]
         if not self._shortened:
             return self._run(model, given, mask)
         lengths = mask.sum(dim=1)
         rows, parts = [], []
-        for length in lengths.unique().tolist():
+        for length in sorted(set(lengths.tolist())):
             alike = (lengths == length).nonzero()[:, 0]
             out = self._run(model, given[alike, :length], mask[alike, :length])
             rows.append(alike)
@@ -285,7 +286,7 @@ class Ctc(Family):
                 if isinstance(module, MaskedGroupNorm):
                     module.frames = first
         logits: torch.Tensor = model(**{self._input: given}, attention_mask=mask).logits
-        return logits
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     @torch.no_grad()
     def decode(self, model: torch.nn.Module, batch: Batch, *, temperature: float = 1.0) -> list[Decoded]:
@@ -295,7 +296,7 @@ class Ctc(Family):
         is that of the blanks.
         """
         device = device_of(model)
-        logits = self._logits(model, {name: tensor.to(device) for name, tensor in batch.items()}).float()
+        logits = self._logits(model, {name: tensor.to(device) for name, tensor in batch.items()})
         best = logits.argmax(dim=-1)
         sure = (logits / temperature).log_softmax(dim=-1).gather(2, best.unsqueeze(2))[:, :, 0].double().cpu().numpy()
         paths = best.cpu().numpy()
