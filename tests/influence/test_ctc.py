@@ -120,8 +120,8 @@ def test_losses_can_be_differentiated_twice(bases: dict[str, Path]) -> None:
     assert float((measured - exactly).norm() / exactly.norm()) < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2, group norm", "w2v-bert, rotary"])
-def test_attribution_of_a_recorded_run(store: Store, bases: dict[str, Path], kind: str) -> None:
+def test_attribution_of_a_recorded_run(store: Store, bases: dict[str, Path]) -> None:
+    kind = "wav2vec2, group norm"
     recipe = Recipe(
         name=kind, family="ctc", base=str(bases[kind]), train="train", evaluate=("test",), epochs=2, batch_size=6,
         learning_rate=3e-3, checkpoints=2, dropout=0.0,

@@ -50,6 +50,7 @@ SILENCED = {"layerdrop": 0.0, "apply_spec_augment": False}
 DROPOUTS = (
     "hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout", "conformer_conv_dropout",
 )  # fmt: skip
+LOGITS = "logits"  # in a batch that was encoded
 UNUSED = "masked_spec_embed"  # SpecAugment's filling
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 FEED_FORWARD = ("intermediate_dense", "output_dense")
@@ -70,7 +71,7 @@ class Ctc(Family):
                 f"base {base.ref} normalises over its batch (conv_pos_batch_norm), so utterances depend on their neighbours "
                 "— take a base without"
             )
-        self._stacked = self.config.model_type == STACKED
+        self._stacked: bool = self.config.model_type == STACKED
         if self._stacked and self._bands != self.config.feature_projection_input_dim:
             raise EarmarkError(
                 f"base {base.ref}: {self._bands} stacked mel bands from the extractor, "
@@ -103,6 +104,11 @@ class Ctc(Family):
     def max_seconds(self) -> None:
         """See `Family`: these models take clips of any length."""
         return None
+
+    @property
+    def spectral(self) -> bool:
+        """See `Family`."""
+        return self._stacked
 
     @property
     def _bands(self) -> int:
@@ -259,6 +265,11 @@ class Ctc(Family):
         ready: torch.nn.Module = model.eval()
         return ready
 
+    @torch.no_grad()
+    def encoded(self, model: torch.nn.Module, batch: Batch) -> Batch:
+        """See `Family`: all of it is shared but the loss itself."""
+        return {**batch, LOGITS: self._logits(model, batch)}
+
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Family`."""
         return ctc(self._logits(model, batch), batch["frames"], batch["labels"], batch["tokens"], self.blank), batch[
@@ -267,6 +278,8 @@ class Ctc(Family):
 
     def _logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """[B, frames, labels], in single precision at least."""
+        if LOGITS in batch:
+            return batch[LOGITS]
         given, mask = batch[self._input], batch["attention_mask"]
         if not self._shortened:
             return self._run(model, given, mask)

@@ -52,7 +52,10 @@ def test_losses_and_decodings_do_not_depend_on_the_batch(family: Family) -> None
     assert torch.isfinite(together).all()
     assert torch.allclose(together, torch.cat([nll for nll, _ in alone]), rtol=2e-5)
     assert tokens.tolist() == [3, 9, 0, 3, 7]
+    shared = family.encoded(model, family.collate(features, TEXTS))
+    assert torch.equal(family.losses(model, shared)[0], together)
     heard = family.decode(model, family.collate(features, TEXTS))
+    assert family.decode(model, shared) == heard
     assert any(one.text for one in heard)
     for one, feature in zip(heard, features, strict=True):
         (other,) = family.decode(model, family.collate([feature], [""]))
@@ -128,6 +131,7 @@ def test_clips_of_any_rate_and_almost_any_length_will_do(family: Family) -> None
     assert features.dtype == np.float32
     assert (family.features(Waveform(stereo.pcm[:, ::-1].copy(), 44_100)) == features).all()
     assert family.max_seconds is None
+    assert family.spectral == (features.shape[1] > 1)
     with pytest.raises(EarmarkError, match=r"lasts 0\.005 s but base .* needs .* s — leave it out"):
         family.features(noise(0.005))
     shortest = family.features(noise(family._least / 16_000))

@@ -26,9 +26,9 @@ KINDS = ("wav2vec2, group norm", "hubert", "w2v-bert")
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recipe]:
-    """Two epochs on `train` of one tiny base of each kind."""
+    """An epoch on `train` of one tiny base of each kind."""
     root = tmp_path_factory.mktemp("bases")
-    common = {"train": "train", "epochs": 2, "batch_size": 5, "learning_rate": 3e-3, "dropout": 0.1, "family": "ctc"}
+    common = {"train": "train", "epochs": 1, "batch_size": 5, "learning_rate": 3e-3, "dropout": 0.1, "family": "ctc"}
     return {k: Recipe(name=k, base=str(tiny_ctc(root / k, k)), **common) for k in KINDS}
 
 
@@ -37,7 +37,7 @@ def test_the_same_recipe_gives_the_same_weights_in_another_process(
 ) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(store.root, copy)
-    wanted = [*recipes.values(), recipes["hubert"].variant(method="lora")]
+    wanted = list(recipes.values())
     here = [train(store, r).model_id for r in wanted]
     assert len(set(here)) == len(wanted)
     done = subprocess.run(
@@ -67,9 +67,8 @@ def test_evaluation_does_not_depend_on_the_batch(
     assert table["tokens"].to_pylist() == single["tokens"].to_pylist()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_learns(store: Store, recipes: dict[str, Recipe], kind: str) -> None:
-    made = train(store, recipes[kind].variant(epochs=8, learning_rate=1e-2, dropout=0.0))
+def test_training_learns(store: Store, recipes: dict[str, Recipe]) -> None:
+    made = train(store, recipes["w2v-bert"].variant(epochs=8, learning_rate=1e-2, dropout=0.0))
     losses = store.resolve_run(made.run_id).result["losses"]
     assert losses[-1] < 0.7 * losses[0]
 
