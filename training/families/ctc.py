@@ -184,8 +184,14 @@ class Ctc(Family):
         return list(self.tokenizer(self._case(text), add_special_tokens=False)["input_ids"])
 
     def _known(self, tokens: list[int]) -> bool:
-        strange = {None, self.tokenizer.unk_token_id, self.blank}
-        return all(t not in strange and t < self.config.vocab_size for t in tokens)
+        return all(t is not None and t not in self._special and t < self.config.vocab_size for t in tokens)
+
+    @functools.cached_property
+    def _special(self) -> set[int]:
+        """Tokens that no transcript can spell."""
+        return {*self.tokenizer.all_special_ids, self.blank} - {
+            getattr(self.tokenizer, "word_delimiter_token_id", None)
+        }
 
     def _case(self, text: str) -> str:
         """The text in the only case that the labels have, if they have one only."""

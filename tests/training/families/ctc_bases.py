@@ -23,7 +23,7 @@ from transformers import (
     WavLMForCTC,
 )
 
-from training.families.whisper import quiet
+from training.families.pretrained import quiet
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 _SMALL: dict[str, Any] = {

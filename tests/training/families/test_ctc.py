@@ -155,8 +155,9 @@ def test_labels_are_not_made_up(letters: Family) -> None:
         letters.encode("one tén 5 tén")
     assert caught.value.words == ("tén", "5")
     assert letters.encode("One  TWO ") == letters.encode("one two")  # the labels have one case only
-    with pytest.raises(TranscriptRefused):
-        letters.encode("<pad>")
+    for special in ("<pad>", "<s>", "one </s>", "<unk>"):
+        with pytest.raises(TranscriptRefused, match="cannot be spelt"):
+            letters.encode(special)
 
 
 def test_transcripts_longer_than_the_clip_allows_are_refused(letters: Family) -> None:
