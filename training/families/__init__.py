@@ -145,7 +145,7 @@ class Family(ABC):
         `languages` [B] are those of the samples; None, as a whole or for a sample, means the recipe's.
 
         Raises:
-            TranscriptRefused: as `encode`.
+            TranscriptRefused: as `check`.
             EarmarkError: a language that `speaks` denies.
         """
 
