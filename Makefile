@@ -7,6 +7,7 @@ PORT   ?= 8501
 SERVE  ?= 1
 JOBS   ?= 2
 STORE  ?= .demo/store
+BASE   ?=
 # Pip's words for installing torch. On Linux the default is a build with CUDA, several gigabytes; to take the CPU build,
 # add the index that pytorch.org names for it:  make demo TORCH="torch==2.13.0 --index-url <CPU index>"
 TORCH  ?= torch==2.13.0
@@ -30,8 +31,8 @@ check: $(VENV)/.dev  ## ruff, mypy --strict and the import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-base: $(VENV)/.demo  ## make the packaged base checkpoint anew from synthetic speech (minutes)
-	@$(BIN)/python -m earmark.demo.base
+base: $(VENV)/.demo  ## make the packaged base checkpoints anew from synthetic speech (minutes; one: BASE=ctc-tiny)
+	@$(BIN)/python -m earmark.demo.base $(BASE)
 
 docs: $(VENV)/.dev  ## write the SQL reference anew from lineage/schema.py
 	@$(BIN)/earmark schema --markdown > docs/sql.md

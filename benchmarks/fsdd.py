@@ -1,9 +1,9 @@
 """The main job on real speech: strings of three digits from the Free Spoken Digit Dataset, six speakers.
 
-    EARMARK_REAL_DATA=<folder with fsdd/manifest.jsonl> python benchmarks/fsdd.py [--store FOLDER]
+    EARMARK_REAL_DATA=<folder with fsdd/manifest.jsonl> python benchmarks/fsdd.py [--base ctc-tiny] [--wer-only] …
 
 Each string is made by the recorded transform `concat` out of three recordings of one speaker; training and test strings
-come from disjoint recordings (the set's own split). The packaged base is fine-tuned on 480 strings and tested on 360, then
+come from disjoint recordings (the set's own split). A packaged base is fine-tuned on 480 strings and tested on 360, then
 retrained without each speaker's strings, beside random removals of the same size. Speaker and accent are one thing here, so
 slices are named `speaker/accent` by the accent and its speaker, and with one test speaker a slice the intervals speak of
 further utterances by these very speakers, not of further speakers.
@@ -34,6 +34,8 @@ from training.recipe import Recipe
 
 STRINGS = {"train": 80, "test": 60}  # of each speaker
 LONGEST_S = 2.4  # what the base's encoder takes; a few strings by slow speakers are longer and left out
+FAMILIES = {"whisper-tiny": "whisper", "ctc-tiny": "ctc"}
+MOST_WER = {"whisper-tiny": 0.12, "ctc-tiny": 0.20}  # the targets
 RECIPE = Recipe(
     name="fsdd",
     base="earmark:whisper-tiny",
@@ -76,6 +78,8 @@ def main() -> int:
     """Run the job and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--store", type=Path, help="keep the store here; default: a temporary folder")
+    parser.add_argument("--base", choices=FAMILIES, default="whisper-tiny", help="packaged base to fine-tune")
+    parser.add_argument("--wer-only", action="store_true", help="train and evaluate, retrain nothing")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     real = os.environ.get("EARMARK_REAL_DATA")
@@ -85,22 +89,35 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         root = arguments.store or Path(scratch) / "store"
         store = Store.open(root) if (root / "earmark.json").exists() else Store.init(root)
-        return report(store, Path(real) / "fsdd" / "manifest.jsonl", arguments.workers)
+        manifest = Path(real) / "fsdd" / "manifest.jsonl"
+        return report(store, manifest, arguments.base, arguments.workers, retrain=not arguments.wer_only)
 
 
-def report(store: Store, manifest: Path, workers: int) -> int:
+def report(store: Store, manifest: Path, base: str, workers: int, *, retrain: bool) -> int:
     """Do the work and print what came out; exit status 1 where a target is missed."""
+    recipe = RECIPE.variant(base=f"earmark:{base}", family=FAMILIES[base])
     taken = ingest(store, manifest, name="fsdd")
     print(f"ingested {taken.accepted} recordings, refused {sum(taken.refused.values())}")
     for split in STRINGS:
         made = strings(store, split)
         print(f"{made.name}: {made.size} strings, {(made.duration_s or 0) / 60:.1f} min, set {made.digest[:12]}")
-    model = train(store, RECIPE)
-    figures = evaluate(store, model.model_id, RECIPE.evaluate[0]).figures
+    model = train(store, recipe)
+    figures = evaluate(store, model.model_id, recipe.evaluate[0]).figures
     for f in figures:
         if f.metric == "wer" and (f.slice == "all" or f.slice.startswith("accent=")):
-            print(f"WER {f.slice:<24} {100 * f.interval.value:5.1f} %  ({f.samples} strings)")
-    found = audit(store, RECIPE, slices=["accent=Belgian French", "accent=Greek"], seeds=SEEDS, workers=workers,
+            target = f", target {100 * MOST_WER[base]:.0f} % or less" if f.slice == "all" else ""
+            print(f"WER {f.slice:<24} {100 * f.interval.value:5.1f} %  ({f.samples} strings{target})")
+    whole = next(f for f in figures if (f.metric, f.slice) == ("wer", "all"))
+    met = [whole.interval.value <= MOST_WER[base]]
+    if retrain:
+        met += _leave_out(store, recipe, workers)
+    print("targets: " + ("met" if all(met) else "missed"))
+    return 0 if all(met) else 1
+
+
+def _leave_out(store: Store, recipe: Recipe, workers: int) -> list[bool]:
+    """Retrain without each of two speakers; whether each effect is as large as it should be."""
+    found = audit(store, recipe, slices=["accent=Belgian French", "accent=Greek"], seeds=SEEDS, workers=workers,
                   generalise="utterances", progress=_say)  # fmt: skip
     print(f"\n{'without':<24}{'its own Δ WER':>16}{'interval':>18}{'random removal':>18}{'interval':>18}  verdict")
     met = []
@@ -111,10 +128,7 @@ def report(store: Store, manifest: Path, workers: int) -> int:
             f"{_span(e.control_low, e.control_high):>18}  {e.verdict}"
         )
         met.append(e.estimate >= 0.15 and e.low > 0 and e.difference_low > 0)
-    whole = next(f for f in figures if (f.metric, f.slice) == ("wer", "all"))
-    met.append(whole.interval.value <= 0.12)
-    print("targets: " + ("met" if all(met) else "missed"))
-    return 0 if all(met) else 1
+    return met
 
 
 def _span(low: float, high: float) -> str:

@@ -1,9 +1,9 @@
-"""The script behind `make base`: makes the small base checkpoint that the demo fine-tunes, from synthetic speech alone.
+"""The script behind `make base`: makes the small base checkpoints that demos fine-tune, from synthetic speech alone.
 
-    python -m earmark.demo.base --out training/bases/whisper-tiny
+    python -m earmark.demo.base whisper-tiny ctc-tiny --out training/bases
 
-A speech model of 0.2 million parameters learns too little from the demo's few hundred recordings, so it starts from this
-base, as a large model would start from a published checkpoint. The base has heard two native accents, `us` and `rp`, in
+A speech model of 0.2 million parameters learns too little from the demo's few hundred recordings, so it starts from such a
+base, as a large model would start from a published checkpoint. Each base has heard two native accents, `us` and `rp`, in
 voices that speak nowhere else, as commands and as strings of digits; never a second-language accent, hum or babble. What it
 lacks is what the demo's audits then find.
 
@@ -28,23 +28,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import (
-    GenerationConfig,
-    PreTrainedTokenizerFast,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
-)
 
 from earmark.cli.output import progress as shown
 from earmark.cli.output import say
 from earmark.demo.corpus import TEST_VARIANTS, manifest_row, write_manifest
-from earmark.demo.grammar import DIGITS, sentences, vocabulary
+from earmark.demo.grammar import DIGITS, sentences
 from earmark.demo.synthesis import Line, Voice, synthesise
+from earmark.demo.untrained import RATE, UNTRAINED
 from lineage import waveforms
 from lineage.audio import Waveform, quantise, read_audio
+from lineage.errors import UnknownName
 from lineage.ingest import ingest
 from lineage.store import Store
 from training.base import PACKAGED
@@ -53,7 +46,6 @@ from training.fit import train
 from training.progress import Progress, silent
 from training.recipe import Recipe
 
-FOLDER = PACKAGED / "whisper-tiny"
 ACCENTS = ("us", "rp")
 VARIANTS = (
     "Alex", "Andy", "Gene", "Jacky", "Mario", "Michael", "Mike", "Reed", "Storm", "Tweaky", "adam", "announcer",
@@ -62,24 +54,24 @@ VARIANTS = (
 )  # fmt: skip
 UTTERANCES = 12_000
 HELD_OUT = 300
-RATE = 16_000
 LONGEST_S = 2.4
-"""Seconds of sound that the base takes: 120 frames of 20 ms."""
-
-PAD, START, END, UNKNOWN = "<|pad|>", "<|startoftranscript|>", "<|endoftext|>", "<|unknown|>"
+"""Seconds of sound that the Whisper takes: 120 frames of 20 ms."""
 
 
-def make_base(out: Path, *, utterances: int = UTTERANCES, seed: int = 1, progress: Progress = silent) -> float:
-    """Make the base and write it to `out`, beside what is there.
+def make_bases(
+    out: Path, names: Sequence[str], *, utterances: int = UTTERANCES, seed: int = 1, progress: Progress = silent
+) -> dict[str, float]:
+    """Make bases of the same speech and write each to its folder in `out`, beside what is there.
 
     Args:
-        out: folder of the checkpoint; made if absent.
+        out: where the folders of the checkpoints are; made if absent.
+        names: of the bases, as in `untrained.UNTRAINED`.
         utterances: how many to train on; fewer make a worse base sooner.
         seed: of words, voices, wear, first weights and training.
         progress: told of every stage.
 
     Returns:
-        Word error rate on unseen voices of the two accents, undisturbed, as a share.
+        Of each base, word error rate on unseen voices of the two accents, undisturbed, as a share.
 
     Raises:
         EarmarkError: espeak-ng is not installed.
@@ -90,18 +82,22 @@ def make_base(out: Path, *, utterances: int = UTTERANCES, seed: int = 1, progres
         unseen = write_pretraining(
             root / "unseen", HELD_OUT, variants=TEST_VARIANTS, worn=False, seed=seed + 1, progress=progress
         )
-        write_untrained(root / "untrained", seed)
         store = Store.init(root / "store")
         for manifest in (heard, unseen):
             ingest(store, manifest, strict=True, progress=lambda done, total: progress(done, total, "ingest"))
-        recipe = Recipe.load(FOLDER / "recipe.yaml").variant(base=str(root / "untrained"), seed=seed)
-        model = train(store, recipe, progress=progress)
-        wer = evaluate(store, model.model_id, "unseen", progress=progress).wer
-        out.mkdir(parents=True, exist_ok=True)
-        # A tokeniser that was loaded and saved again says where it was loaded from: the first one is taken.
-        for path in [*model.path.iterdir(), *(root / "untrained").glob("tokenizer*.json")]:
-            shutil.copyfile(path, out / path.name)
-        return wer
+        return {name: _make(store, root / name, out / name, seed, progress) for name in names}
+
+
+def _make(store: Store, untrained: Path, out: Path, seed: int, progress: Progress) -> float:
+    UNTRAINED[untrained.name](untrained, seed)
+    recipe = Recipe.load(PACKAGED / untrained.name / "recipe.yaml").variant(base=str(untrained), seed=seed)
+    model = train(store, recipe, progress=progress)
+    wer = evaluate(store, model.model_id, "unseen", progress=progress).wer
+    out.mkdir(parents=True, exist_ok=True)
+    # A tokeniser that was loaded and saved again says where it was loaded from: the first one is taken.
+    for path in [*model.path.iterdir(), *untrained.glob("tokenizer*.json")]:
+        shutil.copyfile(path, out / path.name)
+    return wer
 
 
 def write_pretraining(
@@ -170,59 +166,29 @@ def _coloured_noise(frames: int, slope: float, draw: np.random.Generator) -> npt
     return np.asarray(0.1 * samples / samples.std(), np.float32)[:, None]
 
 
-def write_untrained(folder: Path, seed: int) -> None:
-    """Write a Whisper of 195,648 random weights, its tokeniser of whole words and its feature extractor."""
-    words = {token: number for number, token in enumerate((PAD, START, END, UNKNOWN, *vocabulary()))}
-    tokens = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
-    tokens.normalizer = normalizers.Lowercase()
-    tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokens.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, words[END])])
-    special = {"pad_token_id": words[PAD], "bos_token_id": words[START], "eos_token_id": words[END]}
-    config = WhisperConfig(
-        vocab_size=len(words),
-        num_mel_bins=40,
-        d_model=64,
-        encoder_layers=2,
-        decoder_layers=1,
-        encoder_attention_heads=4,
-        decoder_attention_heads=4,
-        encoder_ffn_dim=256,
-        decoder_ffn_dim=256,
-        max_source_positions=60,
-        max_target_positions=12,
-        decoder_start_token_id=words[START],
-        suppress_tokens=None,
-        begin_suppress_tokens=None,
-        **special,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = WhisperForConditionalGeneration(config)
-    model.generation_config = GenerationConfig(decoder_start_token_id=words[START], max_length=12, **special)
-    tokeniser = PreTrainedTokenizerFast(
-        tokenizer_object=tokens,
-        pad_token=PAD,
-        bos_token=START,
-        eos_token=END,
-        unk_token=UNKNOWN,
-        model_max_length=12,
-        clean_up_tokenization_spaces=False,
-    )
-    extractor = WhisperFeatureExtractor(feature_size=40, sampling_rate=RATE, hop_length=320, chunk_length=3, n_fft=400)
-    for part in (model, tokeniser, extractor):
-        part.save_pretrained(folder)
-
-
 def main() -> None:
-    """Make the base and say how good it is."""
-    parser = argparse.ArgumentParser(description="Make the demo's base checkpoint from synthetic speech.")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the checkpoint (default: the packaged one)")
+    """Make the bases and say how good they are."""
+    parser = argparse.ArgumentParser(description="Make base checkpoints from synthetic speech.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (default: {', '.join(UNTRAINED)})")
+    parser.add_argument(
+        "--out", type=Path, default=PACKAGED, help="where their folders are (default: the packaged ones)"
+    )
     parser.add_argument("--utterances", type=int, default=UTTERANCES, help=f"how many to train on ({UTTERANCES})")
     parser.add_argument("--seed", type=int, default=1, help="of words, voices, wear and training (1)")
     chosen = parser.parse_args()
+    for name in chosen.names:
+        if name not in UNTRAINED:
+            parser.error(str(UnknownName("base", name, UNTRAINED)))
     with shown("base") as progress:
-        wer = make_base(chosen.out, utterances=chosen.utterances, seed=chosen.seed, progress=progress)
-    say(f"{chosen.out}: {100 * wer:.1f} % WER on {HELD_OUT} utterances of unseen voices")
+        made = make_bases(
+            chosen.out,
+            chosen.names or list(UNTRAINED),
+            utterances=chosen.utterances,
+            seed=chosen.seed,
+            progress=progress,
+        )
+    for name, wer in made.items():
+        say(f"{chosen.out / name}: {100 * wer:.1f} % WER on {HELD_OUT} utterances of unseen voices")
 
 
 if __name__ == "__main__":
