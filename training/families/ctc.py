@@ -8,11 +8,8 @@ The first three hear the waveform itself, so their features are the samples, [sa
 the last hears stacked log-mel frames. All give every frame a distribution over labels and one label that says nothing, the
 blank; the loss is that of `training.ctc_loss`, over the labels of the transcript alone, for there is no end token.
 
-Padding must not change what is heard, and masks do not see to that everywhere:
-
-- the group norm of some bases averages over time: `training.masked_norm` makes it stop where the utterance does;
-- the adapters that shorten the output of some bases convolve across the utterance's end: there, utterances of equal length
-  go through the model together and others apart, so that nothing is padded.
+Padding must not change what is heard, and the masks of `transformers` do not see to that everywhere; `training.padding` does
+the rest.
 
 As in those papers, the convolutions over the waveform are not trained. LayerDrop and the configuration's own SpecAugment are
 off: what is at random in training is the recipe's to say.
@@ -23,7 +20,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +37,7 @@ from training.base import Base
 from training.ctc_loss import ctc, frames_needed
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, word_confidences
 from training.families.pretrained import linear_layers, quiet, read, weights
-from training.masked_norm import MaskedGroupNorm
+from training.padding import MaskedGroupNorm, silence_padding
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
 WAVEFORM = ("wav2vec2", "hubert", "wavlm")
@@ -140,17 +137,26 @@ class Ctc(Family):
             return int(WINDOW + HOP * (max(2, self.extractor.stride) - 1))
         return next(n for n in range(1, 1 << 20) if self._frames(n) > 0)
 
-    def _frames(self, length: int) -> int:
-        """Frames of output for so many frames of features; none or fewer where it is too short."""
-        c: Any = self.config
-        if not self._stacked:
-            for kernel, stride in zip(c.conv_kernel, c.conv_stride, strict=True):
-                length = (length - kernel) // stride + 1
-        if self._shortened:
-            beyond = 2 * (c.adapter_kernel_size // 2) - c.adapter_kernel_size if self._stacked else -1
-            for _ in range(c.num_adapter_layers):
-                length = (length + beyond) // c.adapter_stride + 1
+    def _frames(self, length: Any) -> Any:
+        """Frames of output for so many frames of features (int or tensor); none or fewer where it is too short."""
+        length = self._heard(length)
+        for _ in range(self.config.num_adapter_layers if self._shortened else 0):
+            length = self._shorter(length)
         return length
+
+    def _heard(self, length: Any, convolutions: int | None = None) -> Any:
+        """Frames after the first so many (or all) convolutions over the waveform."""
+        if not self._stacked:
+            sizes = zip(self.config.conv_kernel, self.config.conv_stride, strict=True)
+            for kernel, stride in islice(sizes, convolutions):
+                length = (length - kernel) // stride + 1
+        return length
+
+    def _shorter(self, length: Any) -> Any:
+        """Frames after one layer of an adapter."""
+        c = self.config
+        beyond = 2 * (c.adapter_kernel_size // 2) - c.adapter_kernel_size if self._stacked else -1
+        return (length + beyond) // c.adapter_stride + 1
 
     # -- text --------------------------------------------------------------------------------------------------------
 
@@ -268,6 +274,10 @@ class Ctc(Family):
             if self._grouped:
                 first = inner.feature_extractor.conv_layers[0]
                 first.layer_norm = MaskedGroupNorm.like(first.layer_norm)
+        if self._shortened:
+            for layer in _adapter(model):
+                for convolution in _convolutions(layer):
+                    silence_padding(convolution)
         ready: torch.nn.Module = model.eval()
         return ready
 
@@ -286,26 +296,23 @@ class Ctc(Family):
         """[B, frames, labels], in single precision at least."""
         if LOGITS in batch:
             return batch[LOGITS]
-        given, mask = batch[self._input], batch["attention_mask"]
-        if not self._shortened:
-            return self._run(model, given, mask)
-        lengths = mask.sum(dim=1)
-        rows, parts = [], []
-        for length in sorted(set(lengths.tolist())):
-            alike = (lengths == length).nonzero()[:, 0]
-            out = self._run(model, given[alike, :length], mask[alike, :length])
-            rows.append(alike)
-            parts.append(torch.nn.functional.pad(out, (0, 0, 0, int(batch["frames"].max()) - out.shape[1])))
-        return torch.cat(parts)[torch.cat(rows).argsort()]
+        self._tell_ends(model, batch["attention_mask"])
+        logits: torch.Tensor = model(**{self._input: batch[self._input]}, attention_mask=batch["attention_mask"]).logits
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def _run(self, model: torch.nn.Module, given: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def _tell_ends(self, model: torch.nn.Module, mask: torch.Tensor) -> None:
+        """Tell layers that look across the end of utterances where it is."""
+        lengths = mask.sum(dim=1)
         if self._grouped:
-            first = (mask.sum(dim=1) - self.config.conv_kernel[0]) // self.config.conv_stride[0] + 1
             for module in model.modules():
                 if isinstance(module, MaskedGroupNorm):
-                    module.frames = first
-        logits: torch.Tensor = model(**{self._input: given}, attention_mask=mask).logits
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+                    module.frames = self._heard(lengths, 1)
+        if self._shortened:
+            there = self._heard(lengths)
+            for layer in _adapter(model):
+                for convolution in _convolutions(layer):
+                    convolution.frames = there
+                there = self._shorter(there)
 
     @torch.no_grad()
     def decode(self, model: torch.nn.Module, batch: Batch, *, temperature: float = 1.0) -> list[Decoded]:
@@ -350,6 +357,15 @@ class Ctc(Family):
             model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
             self.extractor.save_pretrained(folder)
+
+
+def _adapter(model: torch.nn.Module) -> Any:
+    """The layers that shorten the output, in order."""
+    return next(module for name, module in model.named_modules() if name.endswith("adapter.layers"))
+
+
+def _convolutions(layer: torch.nn.Module) -> list[Any]:
+    return [module for module in layer.children() if isinstance(module, torch.nn.Conv1d)]
 
 
 class _Apart(torch.nn.Dropout):
