@@ -266,7 +266,7 @@ class Ctc(Family):
         model = weights(AutoModelForCTC, folder or self.base.path, attention, unused=UNUSED, **changes)
         for name, parameter in model.named_parameters():
             if name.endswith(UNUSED):
-                torch.nn.init.zeros_(parameter.requires_grad_(False))
+                parameter.requires_grad_(False)
         if not self._stacked:
             model.freeze_feature_encoder()
             inner = getattr(model, model.base_model_prefix)
@@ -288,9 +288,8 @@ class Ctc(Family):
 
     def losses(self, model: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Family`."""
-        return ctc(self._logits(model, batch), batch["frames"], batch["labels"], batch["tokens"], self.blank), batch[
-            "tokens"
-        ]
+        logits, tokens = self._logits(model, batch), batch["tokens"]
+        return ctc(logits, batch["frames"], batch["labels"], tokens, self.blank), tokens
 
     def _logits(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """[B, frames, labels], in single precision at least."""

@@ -36,7 +36,7 @@ def read(base: Base, *types: str, **tokenizer: Any) -> tuple[Any, Any, Any]:
 def weights(auto: Any, folder: Path, attention: str, *, unused: str | None = None, **changes: Any) -> Any:
     """The model in `folder` by the auto class `auto`: float32, on the CPU; `changes` are fields of its configuration.
 
-    A parameter whose name ends in `unused` may be missing.
+    A parameter whose name ends in `unused` may be missing and is zero then.
 
     Raises:
         EarmarkError: the weights are damaged or incomplete.
@@ -49,7 +49,10 @@ def weights(auto: Any, folder: Path, attention: str, *, unused: str | None = Non
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise EarmarkError(f"the weights in {folder} cannot be read ({reason}) — restore them") from error
-    absent = sorted(n for n in report["missing_keys"] if unused is None or not n.endswith(unused))
+    spare = {n for n in report["missing_keys"] if unused is not None and n.endswith(unused)}
+    for name in spare:
+        torch.nn.init.zeros_(model.get_parameter(name))
+    absent = sorted(set(report["missing_keys"]) - spare)
     if absent:  # they would be drawn at random
         raise EarmarkError(
             f"{folder} has no weights for {absent[0]} and {len(absent) - 1} more — give a whole checkpoint"

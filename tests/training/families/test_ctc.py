@@ -226,6 +226,7 @@ def test_a_base_without_labels_is_refused_and_one_without_spare_parts_is_not(
         if fits:
             once, again = family.model().state_dict(), family.model().state_dict()
             assert all(torch.equal(once[n], again[n]) for n in once)
+            assert not once["hubert.masked_spec_embed"].any()
         else:
             with pytest.raises(EarmarkError, match=r"has no weights for lm_head"):
                 family.model()
