@@ -86,9 +86,9 @@ class Corpus:
         """
         words: Counter[str] = Counter()
         refused: list[tuple[int, TranscriptRefused]] = []
-        for i, transcript in enumerate(self.transcripts):
+        for i, (transcript, frames) in enumerate(zip(self.transcripts, self.features.frames, strict=True)):
             try:
-                self.family.check(transcript, self.features.frames(i))
+                self.family.check(transcript, frames)
             except TranscriptRefused as error:
                 refused.append((i, error))
                 words.update(error.words)
@@ -108,9 +108,9 @@ class Corpus:
     def encodable(self) -> npt.NDArray[np.bool_]:
         """Which transcripts the model can be asked the likelihood of, given their clips."""
         out = np.ones(len(self), dtype=bool)
-        for i, transcript in enumerate(self.transcripts):
+        for i, (transcript, frames) in enumerate(zip(self.transcripts, self.features.frames, strict=True)):
             try:
-                self.family.check(transcript, self.features.frames(i))
+                self.family.check(transcript, frames)
             except TranscriptRefused:
                 out[i] = False
         return out

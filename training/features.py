@@ -75,10 +75,6 @@ class FeatureView:
         shard, start, frames = self._places[i]
         return np.asarray(shard.frames[start : start + frames], dtype=np.float32)
 
-    def frames(self, i: int) -> int:
-        """How many frames clip `i` has, without reading them."""
-        return self._places[i][2]
-
 
 def open_features(store: Store, family: Family, samples: pa.Table, progress: Progress = silent) -> FeatureView:
     """Features of `samples` (columns `sample_id`, `audio_key`) in their order, computing those that are not there yet.

@@ -47,7 +47,7 @@ def test_cached_features_are_the_computed_ones(store: Store, family: Family) -> 
     assert len(view) == 24
     for i, (_, wave) in enumerate(waves):
         assert (view[i] == family.features(wave)).all()
-        assert view.frames(i) == len(view[i])
+        assert view.frames[i] == len(view[i])
 
 
 def test_nothing_is_computed_twice(store: Store, family: Family) -> None:

@@ -352,6 +352,8 @@ class Ctc(Family):
         for name in SILENCED:
             if hasattr(self.config, name):
                 setattr(model.config, name, getattr(self.config, name))
+        if not hasattr(self.config, "use_cache"):
+            vars(model.config).pop("use_cache", None)  # Trainer turns it off where there is none
         with quiet():
             model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
