@@ -67,10 +67,21 @@ class Augmentation(BaseModel):
     @property
     def slowest(self) -> float:
         """By how much a clip can become longer."""
+        return 1 / self._factors[0]
+
+    @property
+    def quickest(self) -> float:
+        """By how much a clip can become shorter."""
+        return max(1.0, self._factors[1])
+
+    @property
+    def _factors(self) -> tuple[float, float]:
+        """The least and the greatest factor of speed."""
         if not transforms.find(self.transform).stretches:
-            return 1.0
+            return 1.0, 1.0
         factor = self.parameters["factor"]
-        return 1 / float(factor[0] if isinstance(factor, list) else factor)
+        low, high = factor if isinstance(factor, list) else (factor, factor)
+        return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from training.progress import Progress, silent
 
 KEPT = 8  # corpora kept open by a process
 SLACK_S = 1e-3  # durations on record are rounded
+SLACK_FRAMES = 2  # which windows at a clip's end may cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +79,8 @@ class Corpus:
         """Which utterances are among `ids`."""
         return np.isin(_scalar(halves(self.ids)), _scalar(halves(id_array(ids))))
 
-    def check(self) -> None:
-        """Whether every utterance can be trained on.
+    def check(self, quicker: float = 1.0) -> None:
+        """Whether every utterance can be trained on, even where clips are made `quicker` times as short.
 
         Raises:
             EarmarkError: transcripts are missing from the vocabulary or too long; says how many, which words, the mend.
@@ -88,7 +89,7 @@ class Corpus:
         refused: list[tuple[int, TranscriptRefused]] = []
         for i, (transcript, frames) in enumerate(zip(self.transcripts, self.features.frames, strict=True)):
             try:
-                self.family.check(transcript, frames)
+                self.family.check(transcript, frames if quicker == 1 else int(frames / quicker) - SLACK_FRAMES)
             except TranscriptRefused as error:
                 refused.append((i, error))
                 words.update(error.words)

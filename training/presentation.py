@@ -86,11 +86,20 @@ def check(recipe: Recipe, family: Family) -> None:
 
 
 def check_lengths(recipe: Recipe, corpus: Corpus) -> None:
-    """Whether the model takes the clips even as long as `augment` can make them.
+    """Whether the model takes the clips even as long, and their transcripts even as short, as `augment` can make them.
 
     Raises:
-        EarmarkError: it does not; says how many and how slow they may become.
+        EarmarkError: it does not; says how many and how slow or quick they may become.
     """
+    quicker = math.prod(a.quickest for a in recipe.augment)
+    if quicker > 1:
+        try:
+            corpus.check(quicker)
+        except EarmarkError as error:
+            raise EarmarkError(
+                f"recipe {recipe.name}: 'augment' can make clips {quicker:.3g} times as short, and then {error}, or lower the "
+                "highest factor"
+            ) from error
     limit = corpus.family.max_seconds
     slower = math.prod(a.slowest for a in recipe.augment)
     if limit is None or slower <= 1:

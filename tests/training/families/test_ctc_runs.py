@@ -83,3 +83,19 @@ def test_transcripts_too_long_for_their_clips(store: Store, recipes: dict[str, R
     ).table  # what cannot be aligned is decoded all the same
     assert sum(v is None for v in scored["loss"].to_pylist()) == 1
     assert sorted(scored["tokens"].to_pylist())[0] == 0
+
+
+def test_what_a_recipe_does_to_clips_has_to_fit_them(store: Store, recipes: dict[str, Recipe], populate) -> None:  # type: ignore[no-untyped-def]
+    made: SampleSet = populate(store, "dense", 4, seed=7, texts=["seven seven", "eight", "three three", "zero"])
+    bands, wave = (recipes[k].variant(train=made.digest, warmup=0) for k in ("w2v-bert", "hubert"))
+
+    def speed(factor: float) -> dict[str, object]:
+        return {"augment": [{"transform": "speed", "parameters": {"factor": [0.9, factor]}}]}
+
+    with pytest.raises(EarmarkError, match=r"3 times as short, and then \d of 4 transcripts .*needs \d+ frames"):
+        train(store, bands.variant(**speed(3)))
+    assert train(store, bands.variant(**speed(1))).model_id != train(store, bands).model_id
+    masked = {"spec_augment": {"time_masks": 1}}
+    assert train(store, bands.variant(**masked)).model_id != train(store, bands).model_id
+    with pytest.raises(EarmarkError, match="family ctc takes the raw waveform"):
+        train(store, wave.variant(**masked))
