@@ -27,12 +27,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import pyarrow as pa
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lineage import ids, rights, spdx
 from lineage.errors import EarmarkError, UnknownName
@@ -41,13 +39,13 @@ from lineage.runs import Run
 from lineage.sets import members
 from lineage.sql import quote
 from lineage.store import Store
+from lineage.written import Written
 
 Action = Literal["refuse", "warn"]
 Leak = Literal["refuse", "warn", "allow"]
 LEAKS: dict[str, Leak] = {"audio": "refuse", "speaker": "warn", "text": "warn"}  # where no policy says otherwise
 RULES = ("licences", "purposes", "consent", "minimum_speakers", "forbidden_attributes")
 WHOLE = "all"
-MAX_BYTES = 1 << 20
 
 # One row for every recording that a sample of the set was made of: whose, from where, on what terms.
 TERMS = """
@@ -66,10 +64,11 @@ TERMS = """
 KEYS = ("speaker", "source", "licence", "kind")
 
 
-class Policy(BaseModel):
+class Policy(Written):
     """What runs may use; see the head of this module."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    KIND = "policy"
+    BEGIN = "name: and licences:"
 
     name: str = Field(min_length=1, max_length=200, description="What people call it.")
     purpose: str | None = Field(None, description="What runs under this policy are for.")
@@ -112,43 +111,6 @@ class Policy(BaseModel):
             if least < 1:
                 raise ValueError(f"minimum_speakers of {name} is {least}; give a number from 1 upwards")
         return self
-
-    @classmethod
-    def load(cls, path: str | Path) -> Policy:
-        """Read a policy from a YAML file.
-
-        Raises:
-            EarmarkError: it cannot be read, is not YAML, or a field is wrong; says which and how to mend it.
-        """
-        path = Path(path)
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise EarmarkError(f"{path} is too large for a policy — give a YAML file of a few lines")
-            fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise EarmarkError(f"{path} cannot be read: {error.strerror} — give the path of a YAML file") from error
-        except (UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-            problem = " ".join(str(error).split())
-            raise EarmarkError(f"{path} is not YAML: {problem} — correct it there") from error
-        return cls.parse(fields, str(path))
-
-    @classmethod
-    def parse(cls, fields: Any, where: str = "the policy") -> Policy:
-        """A policy from its fields; `where` goes into the message of an error."""
-        if not isinstance(fields, Mapping):
-            raise EarmarkError(f"{where} is no policy — write fields such as name: and licences:")
-        try:
-            return cls.model_validate(dict(fields))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the whole"
-            mend = (
-                f"known fields are {', '.join(cls.model_fields)}"
-                if first["type"] == "extra_forbidden"
-                else "correct it"
-            )
-            message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
-            raise EarmarkError(f"{where}: {field}: {message} — {mend}") from error
 
     @property
     def digest(self) -> str:
