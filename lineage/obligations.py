@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lineage.aliases import meant
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.reach import Reach, built_on
@@ -162,7 +163,7 @@ def settle(
 def _find(store: Store, what: str) -> dict[str, Any]:
     """The one thing still owed that is meant by a name, a digest, or the beginning of a digest."""
     everything = owing(store)
-    prefix = hex_prefix(what)
+    prefix = hex_prefix(meant(store, what) or what)
     named = [o for o in everything if o["name"] == what and o["event"] == RETRAIN]
     fitting = [o for o in everything if prefix and len(prefix) >= 4 and o["digest"].startswith(prefix)]
     found = named or fitting

@@ -51,6 +51,20 @@ CONSUMPTION = """
           WHERE {run} GROUP BY sample_id) e ON e.sample_id = p.id"""
 
 
+# Every move of an alias; its newest, by position in the log, says where it points.
+MOVES = f"""
+        SELECT v.alias, v.event, v.model_id, v."at", l.position, v.run_id, v.detail
+        FROM model_events v JOIN {LOG} l ON l.run_id = v.run_id WHERE v.alias IS NOT NULL"""
+
+# Models by name and number, counted from 1 in the order in which they became visible.
+VERSIONS = f"""
+        SELECT name, row_number() OVER (PARTITION BY name ORDER BY first, model_id) AS version, model_id, run_id
+        FROM (SELECT m.name, m.model_id, min(l.position) AS first, arg_min(m.run_id, l.position) AS run_id
+              FROM models m JOIN {LOG} l ON l.run_id = m.run_id WHERE m.name IS NOT NULL GROUP BY m.name, m.model_id)"""
+
+NAMED = "(SELECT model_id, max_by(name, run_id) AS name FROM models GROUP BY model_id)"
+
+
 # A parameter stands in a sub-select of its own wherever `samples` is in view, whose attribute columns may bear its name.
 MACROS = {
     "behind_model": (
@@ -155,6 +169,26 @@ MACROS = {
             run="starts_with(run_id, run)",
         )
         + " ORDER BY ALL",
+    ),
+    "aliases": (
+        "()",
+        "Where every alias (production, candidate …) points now: the model, its name, and the event that moved it there.",
+        f"""
+        SELECT a.alias, a.model_id, n.name, a.event, a."at", a.run_id, a.detail
+        FROM ({MOVES} QUALIFY row_number() OVER (PARTITION BY v.alias ORDER BY l.position DESC) = 1) a
+        LEFT JOIN {NAMED} n USING (model_id) ORDER BY a.alias""",
+    ),
+    "alias_history": (
+        "(given)",
+        "Every move of an alias in the order of the log: promotions and rollbacks, with gate and reason as JSON in `detail`.",
+        f"""
+        SELECT a.position, a.event, a.model_id, n.name, a."at", a.run_id, a.detail
+        FROM ({MOVES}) a LEFT JOIN {NAMED} n USING (model_id) WHERE a.alias = given ORDER BY a.position""",
+    ),
+    "versions": (
+        "()",
+        "Models by name and version, counted from 1 in the order in which they became visible: `name@2` names the second.",
+        f"SELECT * FROM ({VERSIONS}) ORDER BY name, version",
     ),
     "set_diff": (
         "(a, b)",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from lineage.aliases import meant
 from lineage.errors import AmbiguousName, UnknownName
 from lineage.identity import hex_prefix
 
@@ -95,16 +96,17 @@ class Subjects:
 
 
 def resolve_model(store: Store, ref: str) -> Subject:
-    """The model meant by a name (the newest of that name), an id, or the beginning of an id.
+    """The model meant by a name (the newest of that name), `@alias`, `name@version`, an id, or the beginning of an id.
 
     Raises:
         UnknownName, AmbiguousName: no such model, or several.
     """
     rows = store.sql("SELECT model_id, name FROM models ORDER BY run_id").to_pylist()
-    named = [r["model_id"] for r in rows if r["name"] == ref]
+    named = [r["model_id"] for r in rows if r["name"] == ref and not ref.startswith("@")]
     prefix = hex_prefix(ref)
     fitting = {r["model_id"] for r in rows if prefix and len(prefix) >= 4 and r["model_id"].startswith(prefix)}
-    found = named[-1:] or sorted(fitting)
+    pointed = None if named else meant(store, ref)
+    found = named[-1:] or ([pointed] if pointed else sorted(fitting))
     if not found:
         raise UnknownName(
             "model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE"

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from lineage.errors import AmbiguousName, EarmarkError, UnknownName
-from lineage.identity import digest_of, hex_prefix
+from lineage import subjects
+from lineage.errors import EarmarkError
+from lineage.identity import digest_of
 from lineage.runs import Run, RunInfo
 from lineage.store import Store
 from training import lora
@@ -64,22 +65,14 @@ def models(store: Store) -> list[Model]:
 
 
 def resolve_model(store: Store, ref: str) -> Model:
-    """The model meant by a name (the newest of that name), an id, or the beginning of an id.
+    """The model meant by a name (the newest of that name), `@alias`, `name@version`, an id, or the beginning of an id.
 
     Raises:
         UnknownName, AmbiguousName: no such model, or several.
     """
-    known = models(store)
-    named = [m for m in known if m.name == ref]
-    if named:
-        return named[-1]
-    prefix = hex_prefix(ref)
-    found = {m.model_id: m for m in known if prefix and len(prefix) >= 4 and m.model_id.startswith(prefix)}
-    if not found:
-        raise UnknownName("model", ref, (m.name for m in known), "train one with: earmark train RECIPE")
-    if len(found) > 1:
-        raise AmbiguousName("model", ref, found)
-    return next(iter(found.values()))
+    chosen = subjects.resolve_model(store, ref)
+    same = [m for m in models(store) if m.model_id == chosen.digest]
+    return next((m for m in reversed(same) if m.name == ref), same[-1])
 
 
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:

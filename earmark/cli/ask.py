@@ -13,8 +13,8 @@ from rich.tree import Tree
 
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
 from earmark.cli.output import console, print_rows, say, short
+from lineage import aliases, graph, reference, schema, sets, sql
 from lineage import consumed as against_plan
-from lineage import graph, reference, schema, sets, sql
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.store import Store
@@ -194,13 +194,15 @@ def _tell_consumed(found: against_plan.Consumption) -> None:
 
 
 def trace(
-    ref: Annotated[str, typer.Argument(help="A sample, model, set or run; the beginning of its id is enough.")],
+    ref: Annotated[
+        str, typer.Argument(help="A sample, model (or @ALIAS), set or run; the beginning of its id is enough.")
+    ],
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
     """Follow a sample up to its recordings and down to the models, a model back to all it was made of, a set either way."""
     opened = Store.open(store)
-    prefix = hex_prefix(ref)
+    prefix = hex_prefix(aliases.meant(opened, ref) or ref)
     known = opened.sql("SELECT DISTINCT model_id FROM models")["model_id"].to_pylist()
     fitting = [m for m in known if prefix and m.startswith(prefix)]
     if len(fitting) == 1:
