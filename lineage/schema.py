@@ -224,7 +224,7 @@ _TABLES = (
         _col("model_id", TEXT, "The model; where an export owes a withdrawal, its digest.", nullable=False),
         _low(
             "event",
-            "'owes_retrain', 'owes_withdrawal', 'retired', 'withdrawn', 'retrained', 'calibrated' …",
+            "'promoted', 'rolled_back', 'calibrated', 'owes_retrain', 'owes_withdrawal', 'retired', 'withdrawn' …",
             nullable=False,
         ),
         _low("alias", "Alias that moved, e.g. 'production'."),
@@ -365,6 +365,17 @@ _TABLES = (
         _low("scope", "'speaker', 'sample', 'source' or 'retention'.", nullable=False),
         _col("at", TIME, "When.", nullable=False),
         _col("reason", TEXT, "Why."),
+    ),
+    _table(
+        "observations",
+        "What came of a staged roll-out: the errors of one or both arms on the utterances of one unit of traffic.",
+        _low("rollout", "The run that began the roll-out.", nullable=False),
+        _low("stage", "Stage at which it was heard, from 0.", nullable=False, type=I32),
+        _col("position", I64, "Place among the observations of its run, from 0.", nullable=False),
+        _id("unit_key", "Keyed hash of whose or what traffic it was, e.g. of a user."),
+        _col("words", I64, "Reference words.", nullable=False),
+        _col("candidate_errors", I64, "Errors of the candidate; null if it did not hear the unit."),
+        _col("production_errors", I64, "Errors of the model in production; null if it did not hear the unit."),
     ),
     _table(
         "alerts",

@@ -115,7 +115,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, for a run's result."""
-        return {**asdict(self), "at": self.at.isoformat(), "passed": self.passed}
+        findings = [{**asdict(f), "figures": list(f.figures)} for f in self.findings]
+        return {**asdict(self), "at": self.at.isoformat(), "passed": self.passed, "findings": findings}
 
 
 def adopt(store: Store, gate: Gate | None, alias: str) -> str:

@@ -1,0 +1,43 @@
+"""Recognisers that hear what a test wants: models, sets and record are real, only what is heard is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from training import predict
+from training.corpus import Corpus
+from training.families import Decoded
+from training.models import Opened
+
+Hearing = Callable[[str, Mapping[str, str]], str]  # from the transcript and the attributes to what is heard
+
+
+def perfect(said: str, _: Mapping[str, str]) -> str:
+    """Every word as it was said."""
+    return said
+
+
+def deaf_to(**attributes: str) -> Hearing:
+    """Nothing right where the attributes are these, and all right elsewhere."""
+
+    def hear(said: str, found: Mapping[str, str]) -> str:
+        return "x" if attributes.items() <= found.items() else said
+
+    return hear
+
+
+def listen(monkeypatch: pytest.MonkeyPatch, hearing: Mapping[str, Hearing]) -> None:
+    """From now on models, by their ids, hear by `hearing` instead of decoding."""
+
+    def decode(opened: Opened, corpus: Corpus, *_: object) -> predict._Heard:
+        hear = hearing[opened.record.model_id]
+        attributes = [dict(a or ()) for a in corpus.samples["attributes"].to_pylist()]
+        heard = [hear(said, found) for said, found in zip(corpus.spoken, attributes, strict=True)]
+        n = len(heard)
+        decoded = [Decoded(text, 0.5, (0.5,) * len(text.split())) for text in heard]
+        return predict._Heard(decoded, np.ones(n), np.ones(n, dtype=np.int32))
+
+    monkeypatch.setattr(predict, "_run_model", decode)
