@@ -29,7 +29,9 @@ import torch
 from lineage.audio import read_audio
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, digest_of
+from lineage.manifests import RowRefused, open_manifest
 from lineage.manifests.audiofolder import AUDIO
+from lineage.manifests.entries import entry
 from lineage.store import Store
 from training import bootstrap, wer
 from training.determinism import deterministic, pick_device
@@ -62,6 +64,23 @@ class _Heard:
     key: str
     first: Decoded
     second: Decoded
+
+
+def transcribed(path: Path) -> bool:
+    """Whether the manifest or folder at `path` has words to any of its sounds.
+
+    Raises:
+        EarmarkError: it is not a manifest, or a file of rows none of which has words.
+    """
+    for row in open_manifest(path).rows():
+        try:
+            if not isinstance(row.values, RowRefused) and entry(row.values).text is not None:
+                return True
+        except RowRefused:
+            continue
+    if not path.is_dir():
+        raise EarmarkError(f"{path}: no row of it has words — give words, or the folder in which the sounds lie")
+    return False
 
 
 def listen(

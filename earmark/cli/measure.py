@@ -18,7 +18,7 @@ from lineage.sets import SampleSet, resolve_set
 from lineage.slices import parse_slices, select
 from lineage.store import Store
 
-ModelArgument = Annotated[str, typer.Argument(help="A model: name, id, or the beginning of an id.")]
+ModelArgument = Annotated[str, typer.Argument(help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="accent=scot, accent=*, or SQL; repeatable.")]
 NormaliserOption = Annotated[str, typer.Option(help="Text normaliser: none, basic, whisper, whisper-english.")]
 ThreadsOption = Annotated[int, typer.Option(help="Arithmetic threads.", min=1)]
@@ -99,7 +99,9 @@ def evaluate(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(metavar="MODEL_A", help="A model: name, id, or the beginning of an id.")],
+    first: Annotated[
+        str, typer.Argument(metavar="MODEL_A", help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")
+    ],
     second: Annotated[str, typer.Argument(metavar="MODEL_B", help="Another.")],
     set_ref: Annotated[str, typer.Argument(metavar="SET", help="The set to compare them on.")],
     store: StoreOption = DEFAULT_STORE,

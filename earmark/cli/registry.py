@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from earmark.cli.measure import DeviceOption, ModelArgument, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage import aliases
@@ -18,12 +19,9 @@ from lineage.store import Store
 if TYPE_CHECKING:
     from training.gate import Verdict
 
-ModelArgument = Annotated[str, typer.Argument(help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")]
 ToOption = Annotated[str, typer.Option("--to", help="The alias: production, candidate, or any name.")]
 GateOption = Annotated[Path | None, typer.Option(help="A gate (YAML), instead of the one in force for the alias.")]
 ReasonOption = Annotated[str | None, typer.Option(help="Why; it stays on record, so name nobody.")]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
-ThreadsOption = Annotated[int, typer.Option(help="Arithmetic threads.", min=1)]
 
 gate = typer.Typer(help="What a model has to meet before an alias may point to it.", no_args_is_help=True)
 

@@ -1,20 +1,24 @@
-"""The verb for staged roll-outs: rollout begin, arm, observe, advance, show."""
+"""Verbs for new traffic: ab; rollout begin, arm, observe, advance, show."""
 
 from __future__ import annotations
 
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption, compare
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, say, short
+from earmark.cli.output import print_rows, progress, say, short
 from lineage.errors import EarmarkError
+from lineage.ingest import ingest
 from lineage.store import Store
 
 if TYPE_CHECKING:
     from training.rollout import Verdict
+    from training.trial import Trial
 
 NameArgument = Annotated[str, typer.Argument(metavar="ROLLOUT", help="A roll-out: its name, or the id of its run.")]
 
@@ -24,8 +28,61 @@ rollout = typer.Typer(
 
 
 def register(app: typer.Typer) -> None:
-    """Add this verb to the command line."""
+    """Add these verbs to the command line."""
+    app.command()(ab)
     app.add_typer(rollout, name="rollout")
+
+
+def ab(
+    first: ModelArgument,
+    second: ModelArgument,
+    traffic: Annotated[
+        str, typer.Argument(help="A set on record, a manifest, or a folder of sounds with words or without.")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    normaliser: NormaliserOption = "basic",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Two models on the same traffic: WER by slice where there are words, else how often they agree and how sure they are."""
+    from training import trial
+
+    opened, path = Store.open(store), Path(traffic)
+    if path.exists() and not trial.transcribed(path):
+        with progress("listening") as report:
+            done = trial.listen(
+                opened, first, second, path, normalise=normaliser, device=device, threads=threads, progress=report
+            )  # fmt: skip
+        _tell(done, as_json)
+        return
+    if path.exists():
+        with progress(f"ingesting {path.name}") as report:
+            taken = ingest(opened, path, progress=lambda n, total: report(n, total, ""))
+        sys.stderr.write(f"set {taken.set.name} {short(taken.set.digest)}: {taken.accepted} accepted, ")
+        sys.stderr.write(f"{sum(taken.refused.values())} refused (earmark ingest says why)\n")
+        traffic = taken.set.digest
+    compare(
+        first, second, traffic, store=store, normaliser=normaliser, device=device, threads=threads, as_json=as_json
+    )  # fmt: skip
+
+
+def _tell(done: Trial, as_json: bool) -> None:
+    for line in done.refused:
+        sys.stderr.write(f"{line}\n")
+    rows = [
+        {
+            "metric": name,
+            "value": f.value,
+            **{k: None if isnan(v) else v for k, v in (("low", f.low), ("high", f.high))},
+        }
+        for name, f in done.figures.items()
+    ]
+    if not as_json:
+        say(
+            f"first is {short(done.first)}, second is {short(done.second)}; {done.utterances} utterances (run {done.run_id})"
+        )
+    print_rows(rows, as_json=as_json)
 
 
 @rollout.command("begin")

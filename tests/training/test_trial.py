@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from lineage.audio import encode
 from lineage.errors import EarmarkError
 from lineage.store import Store
+from tests.earmark.test_cli import earmark
 from tests.training.conftest import WORDS, say
 from training.models import adopt_base, resolve_model
 from training.predict import predict
@@ -83,3 +85,24 @@ def test_what_cannot_be_tried_is_told(able: Store, raw: str, tmp_path: Path) -> 
         listen(able, "able", raw, tmp_path)
     with pytest.raises(EarmarkError, match="are one model"):
         listen(able, "able", "able", tmp_path)
+
+
+def test_a_person_asks_and_gets_what_the_traffic_has(
+    able: Store, raw: str, traffic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ("ab", "able", raw[:12], "--store", str(able.root), "--json")
+    earmark(*ask[:3], str(traffic), *ask[3:])
+    told = capsys.readouterr()
+    assert {r["metric"] for r in json.loads(told.out)} == set(METRICS)
+    assert told.err.count("\n") >= 2  # the two that could not be heard
+    earmark(*ask[:3], "test", *ask[3:])
+    stored = json.loads(capsys.readouterr().out)
+    assert stored[0]["slice"] == "all"
+    for i, word in enumerate(("one", "two")):
+        (tmp_path / f"{i}.flac").write_bytes(encode(say([word], 1.0, np.random.default_rng(i))))
+        (tmp_path / f"{i}.txt").write_text(word)
+    earmark(*ask[:3], str(tmp_path), *ask[3:])
+    assert json.loads(capsys.readouterr().out)[0]["words"] == 2
+    (tmp_path / "rows.jsonl").write_text('{"audio_path": "0.flac"}\n')
+    earmark(*ask[:3], str(tmp_path / "rows.jsonl"), *ask[3:], status=2)
+    assert "no row of it has words" in capsys.readouterr().err
