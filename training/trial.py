@@ -36,9 +36,10 @@ from lineage.store import Store
 from training import bootstrap, wer
 from training.determinism import deterministic, pick_device
 from training.families import Decoded, Family, Features
+from training.hearing import BATCH
 from training.models import Opened, open_model, resolve_model
 from training.normalise import Normaliser, normaliser
-from training.predict import BATCH, temperature_of
+from training.predict import temperature_of
 from training.progress import Progress, silent
 
 METRICS = ("agreement", "disagreement", "confidence_first", "confidence_second", "confidence_difference")

@@ -10,7 +10,24 @@ import sys
 
 import typer
 
-from earmark.cli import ask, data, impact, keep, measure, model, overlap, owe, proof, protect, registry, rollout, share, show, sound, why
+from earmark.cli import (
+    ask,
+    data,
+    impact,
+    keep,
+    measure,
+    model,
+    overlap,
+    owe,
+    proof,
+    protect,
+    registry,
+    rollout,
+    share,
+    show,
+    sound,
+    why,
+)
 from lineage.errors import EarmarkError
 
 app = typer.Typer(
@@ -20,7 +37,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for group in (data, ask, overlap, impact, proof, protect, owe, share, model, measure, registry, rollout, sound, why, show, keep):
+for group in (
+    data,
+    ask,
+    overlap,
+    impact,
+    proof,
+    protect,
+    owe,
+    share,
+    model,
+    measure,
+    registry,
+    rollout,
+    sound,
+    why,
+    show,
+    keep,
+):
     group.register(app)
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
 
+from lineage.store import Store
 from training import predict
 from training.corpus import Corpus
 from training.families import Decoded
 from training.models import Opened
 
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int32]
 Hearing = Callable[[str, Mapping[str, str]], str]  # from the transcript and the attributes to what is heard
 
 
@@ -31,13 +36,20 @@ def deaf_to(**attributes: str) -> Hearing:
 
 def listen(monkeypatch: pytest.MonkeyPatch, hearing: Mapping[str, Hearing]) -> None:
     """From now on models, by their ids, hear by `hearing` instead of decoding."""
+    names: dict[int, str] = {}
+    real = predict.open_model
 
-    def decode(opened: Opened, corpus: Corpus, *_: object) -> predict._Heard:
-        hear = hearing[opened.record.model_id]
+    def opening(store: Store, ref: str) -> Opened:
+        opened = real(store, ref)
+        names[id(opened.model)] = opened.record.model_id
+        return opened
+
+    def decode(model: torch.nn.Module, corpus: Corpus, **_: object) -> tuple[list[Decoded], Floats, Counts]:
+        hear = hearing[names[id(model)]]
         attributes = [dict(a or ()) for a in corpus.samples["attributes"].to_pylist()]
         heard = [hear(said, found) for said, found in zip(corpus.spoken, attributes, strict=True)]
-        n = len(heard)
         decoded = [Decoded(text, 0.5, (0.5,) * len(text.split())) for text in heard]
-        return predict._Heard(decoded, np.ones(n), np.ones(n, dtype=np.int32))
+        return decoded, np.ones(len(heard)), np.ones(len(heard), dtype=np.int32)
 
-    monkeypatch.setattr(predict, "_run_model", decode)
+    monkeypatch.setattr(predict, "open_model", opening)
+    monkeypatch.setattr(predict, "hear", decode)
