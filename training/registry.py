@@ -11,13 +11,14 @@ with the reason; of several that move an alias at once one wins and the others a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from lineage import aliases
 from lineage.aliases import PROMOTED, ROLLED_BACK, Move, alias_name, standing
-from lineage.errors import EarmarkError
+from lineage.errors import Conflict, EarmarkError
 from lineage.obligations import RETIRED, RETRAIN, WITHDRAWN
 from lineage.runs import RunInfo
 from lineage.store import Store
@@ -87,7 +88,7 @@ def promote(
 
     Raises:
         PromotionRefused: the gate does not allow it.
-        Conflict: the alias was moved meanwhile.
+        Conflict: the alias was moved meanwhile, or something was erased.
         EarmarkError: no such model, it is there already, or force without a reason.
     """
     alias = alias_name(to)
@@ -101,7 +102,6 @@ def promote(
     holder = None if seen is None else resolve_model(store, seen.model_id)
     standing_rules = gates.in_force(store, alias)
     rules = gate or standing_rules
-    verdict = gates.judge(store, rules, record, holder, device=device, threads=threads, progress=progress)
     instead_of = None if rules == standing_rules else standing_rules.digest
     config = {
         "alias": alias,
@@ -111,22 +111,35 @@ def promote(
         "reason": reason,
     }
     inputs = [record.model_id, *([holder.model_id] if holder else [])]
+    erased = len(store.erasures)
     with store.run(
         "promote", job=f"@{alias}", config=config, inputs=inputs, parents=[record.run_id], package="training"
     ) as run:
+        verdict = gates.judge(store, rules, record, holder, device=device, threads=threads, progress=progress)
         if not verdict.passed and not force:
             raise PromotionRefused(alias, record, verdict)
         run.result["gate"] = verdict.to_json()
-        forced = force and not verdict.passed
         detail = {
             "gate": rules.digest,
             "instead_of": instead_of,
             "passed": verdict.passed,
-            "forced": forced,
+            "forced": force and not verdict.passed,
             "reason": reason,
         }
         aliases.move(run, alias, record.model_id, PROMOTED, seen, detail)
+        run.condition = _nothing_erased(store, erased, run.condition)
     return aliases.current(store)[alias], verdict
+
+
+def _nothing_erased(store: Store, seen: int, further: Callable[[], None]) -> Callable[[], None]:
+    """A condition of publication: no more than `seen` erasures, so that the verdict still holds; and a further one."""
+
+    def check() -> None:
+        if len(store.erasures) > seen:
+            raise Conflict("something was erased since the model was judged — nothing was changed, promote it again")
+        further()
+
+    return check
 
 
 def rollback(store: Store, alias: str, *, reason: str | None = None) -> Move:

@@ -105,12 +105,16 @@ def runs(
 
 def models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the models."""
-    rows = Store.open(store).sql(
+    opened = Store.open(store)
+    rows = opened.sql(
         "SELECT m.model_id, m.name, m.family, m.base, m.parameters, m.trainable, m.seed, m.set_digest, m.run_id, "
         "any_value(w.value) FILTER (w.metric = 'wer' AND w.slice = 'all') AS wer "
         "FROM models m LEFT JOIN metrics w ON w.model_id = m.model_id GROUP BY ALL ORDER BY m.run_id"
     )
-    records = rows.to_pylist()
+    now = aliases.current(opened).values()
+    records = [
+        {**r, "aliases": " ".join(f"@{m.alias}" for m in now if m.model_id == r["model_id"])} for r in rows.to_pylist()
+    ]
     if not as_json:
         records = [{**r, "model_id": short(r["model_id"]), "set_digest": short(r["set_digest"])} for r in records]
     print_rows(records, as_json=as_json)

@@ -33,7 +33,7 @@ def town(store: Store, base: Path, populate: Callable[..., SampleSet]) -> Store:
         taught = "own" if name == "c" else "train"
         train(
             store,
-            Recipe(name=name, base=str(base), train=taught, epochs=1, batch_size=8, learning_rate=1e-3, seed=seed),
+            Recipe(name=name, base=str(base), train=taught, epochs=2, batch_size=4, learning_rate=1e-3, seed=seed),
         )
     return store
 
@@ -135,19 +135,28 @@ def test_rollback_restores_and_itself_is_on_record(town: Store, ids: dict[str, s
 
 
 def test_a_promotion_that_was_overtaken_says_so(
-    town: Store, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    town: Store, ids: dict[str, str], populate: Callable[..., SampleSet], base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = judge
+    def meanwhile(happens: Callable[[], object]) -> None:
+        real = judge
 
-    def slowly(*args: object, **options: object) -> object:
-        verdict = real(*args, **options)  # type: ignore[arg-type]
-        monkeypatch.setattr(gates, "judge", real)
-        promote(Store.open(town.root), "c", "six")  # meanwhile
-        return verdict
+        def slowly(*args: object, **options: object) -> object:
+            verdict = real(*args, **options)  # type: ignore[arg-type]
+            monkeypatch.setattr(gates, "judge", real)
+            happens()
+            return verdict
 
-    monkeypatch.setattr(gates, "judge", slowly)
+        monkeypatch.setattr(gates, "judge", slowly)
+
+    meanwhile(lambda: promote(Store.open(town.root), "c", "six"))
     with pytest.raises(Conflict, match="@six was moved to"):
         promote(town, "a", "six")
+    assert [m.model_id for m in aliases.moves(town, "six")] == [ids["c"]]
+    populate(town, "fleeting", 8, seed=8)
+    train(town, Recipe(name="d", base=str(base), train="fleeting", epochs=2, batch_size=4, learning_rate=1e-3))
+    meanwhile(lambda: erase(Store.open(town.root), reach.speaker(town, "fleeting-1")))
+    with pytest.raises(Conflict, match="something was erased since"):
+        promote(town, "d", "six")
     assert [m.model_id for m in aliases.moves(town, "six")] == [ids["c"]]
 
 
