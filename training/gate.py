@@ -14,7 +14,8 @@ Four rules, each with its finding:
   `harm` a slice fails if its interval lies above `worse_by` altogether, the intervals being so wide that of all slices of
   the gate *one* fails wrongly with probability 1 − `level` at most (Bonferroni). Under `safety` it fails unless its interval
   lies below; there all have to pass, which needs no correction (intersection–union: R. Berger, *Technometrics* 24(4), 1982).
-* **policy**: the policy in force lets the model's training set be used, judged now and not when it was trained.
+* **policy**: the policy in force lets the sets be used that the model, and those that it was trained from, were trained on,
+  judged now and not when that was.
 * **erasures**: it has consumed nothing that was erased, and was not retired or withdrawn. What a successor has settled for
   others does not help here: what a model has consumed it has consumed.
 * **replay**: the newest run of kind 'replay' of its training found the same weights.
@@ -42,7 +43,7 @@ from lineage.store import Store
 from lineage.written import Written
 from training import slices as cuts
 from training.compare import Contrast, compare
-from training.models import Model
+from training.models import Model, models
 from training.normalise import normaliser
 from training.predict import described
 from training.progress import Progress, silent
@@ -244,12 +245,26 @@ def _policy(store: Store, model: Model) -> Finding:
     rules = policy.in_force(store)
     if rules is None:
         return Finding("policy", "not judged", "no policy is in force")
-    if model.set_digest is None:
+    sets = list(dict.fromkeys(m.set_digest for m in _behind(store, model) if m.set_digest is not None))
+    if not sets:
         return Finding("policy", "not judged", "it was not trained here, so what it consumed is not on record")
-    verdict = policy.judge(store, rules, model.set_digest)
-    found = "; ".join(str(v) for v in verdict.violations)
+    verdicts = [policy.judge(store, rules, s) for s in sets]
+    found = "; ".join(f"{v} in set {one.set_digest[:12]}" for one in verdicts for v in one.violations)
     said = f"{rules.name} {rules.digest[:12]}" + (f": {found}" if found else "")
-    return Finding("policy", "refused" if verdict.refused else "passed", said)
+    return Finding("policy", "refused" if any(v.refused for v in verdicts) else "passed", said)
+
+
+def _behind(store: Store, model: Model) -> list[Model]:
+    """A model and those that it was trained from, and they from, as far as they are on record."""
+    made = {key: m for m in models(store) for key in (m.model_id, m.artifact)}
+    chain: dict[str, Model] = {}
+    waiting = [model]
+    while waiting:
+        one = waiting.pop()
+        chain[one.model_id] = one
+        above = [made[d] for d in store.resolve_run(one.run_id).inputs if d in made]
+        waiting += [m for m in above if m.model_id not in chain]
+    return list(chain.values())
 
 
 def _erasures(store: Store, model: Model) -> Finding:

@@ -107,3 +107,11 @@ def test_a_rollout_from_plan_to_stop(store: Store, here: Path, capsys: pytest.Ca
     assert "is to be stopped" in capsys.readouterr().err
     earmark("rollout", "show", "--json")
     assert [r["verdict"] for r in json.loads(said(capsys))] == ["stop"]
+    earmark("rollout", "show", "autumn", "--json", status=1)
+    before = said(capsys)
+    earmark("compact")
+    said(capsys)
+    earmark("rollout", "show", "autumn", "--json", status=1)
+    assert said(capsys) == before
+    earmark("verify", "--deep")
+    assert "intact" in said(capsys)

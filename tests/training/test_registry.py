@@ -12,7 +12,7 @@ from lineage.erase import erase
 from lineage.errors import Conflict, EarmarkError
 from lineage.obligations import settle
 from lineage.policy import Policy
-from lineage.sets import SampleSet
+from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
 from tests.training.recognisers import deaf_to, listen, perfect
 from training import gate as gates
@@ -169,6 +169,18 @@ def test_a_replay_is_looked_for(town: Store, ids: dict[str, str]) -> None:
         with town.run("replay", parents=[b.run_id]) as run:
             run.result["verdict"] = verdict
         assert judge(town, wanted, b, None).passed is judge(town, Gate(), b, None).passed is passes
+
+
+def test_policy_looks_at_what_a_model_was_trained_from_too(town: Store, ids: dict[str, str]) -> None:
+    data = resolve_set(town, "judged").digest  # eight speakers; `own`, which `c` was trained on, has four
+    with town.run("train", inputs=[data, ids["c"]]) as run:
+        row = {"model_id": "e" * 64, "name": "child", "family": "x", "base": "x", "artifact": "x", "set_digest": data}
+        run.append("models", [row])
+    policy.adopt(town, Policy(name="many", minimum_speakers={"all": 5}))
+    (finding,) = judge(town, Gate(), resolve_model(town, "child"), None).refusals
+    policy.adopt(town, None)
+    assert (finding.rule, resolve_set(town, "own").digest[:12] in finding.detail) == ("policy", True)
+    assert data[:12] not in finding.detail
 
 
 def test_policy_is_judged_as_of_now_and_erasures_are_not_forgiven(town: Store, ids: dict[str, str]) -> None:
