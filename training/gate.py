@@ -14,6 +14,7 @@ Four rules, each with its finding:
   `harm` a slice fails if its interval lies above `worse_by` altogether, the intervals being so wide that of all slices of
   the gate *one* fails wrongly with probability 1 − `level` at most (Bonferroni). Under `safety` it fails unless its interval
   lies below; there all have to pass, which needs no correction (intersection–union: R. Berger, *Technometrics* 24(4), 1982).
+  Nothing is shown by few speakers: an equal model is worse for all of n of them once in 2ⁿ times, which has to be rare enough.
 * **policy**: the policy in force lets the sets be used that the model, and those that it was trained from, were trained on,
   judged now and not when that was.
 * **erasures**: it has consumed nothing that was erased, and was not retired or withdrawn. What a successor has settled for
@@ -43,6 +44,7 @@ from lineage.store import Store
 from lineage.written import Written
 from training import slices as cuts
 from training.compare import Contrast, compare
+from training.evaluate import known_number
 from training.models import Model, models
 from training.normalise import normaliser
 from training.predict import described
@@ -51,6 +53,7 @@ from training.progress import Progress, silent
 Outcome = Literal["passed", "refused", "not judged"]
 ENOUGH = 40  # bootstrap replicates beyond the end of an interval
 MOST_REPLICATES = 40_000
+SHOWN = 6
 
 
 class Gate(Written):
@@ -206,23 +209,23 @@ def _names(store: Store, population: SampleSet, chosen: dict[str, Any] | None) -
 
 def _compared(gate: Gate, population: SampleSet, contrasts: Iterable[Contrast]) -> Finding:
     margin = gate.worse_by / 100
-    figures, wrong, unknown = [], [], 0
+    figures, wrong, few = [], [], []
     for c in contrasts:
         d = c.difference
-        known = not math.isnan(d.low)
-        fails = (d.low > margin) if gate.burden == "harm" else not (d.high <= margin)
-        unknown += not known
+        enough = not math.isnan(d.low) and 2.0**-d.blocks <= (1 - d.level) / 2
+        fails = (enough and d.low > margin) if gate.burden == "harm" else not (enough and d.high <= margin)
+        span = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}" if enough else f"speakers: {d.blocks}, which is too few"
         if fails:
-            span = f"{100 * d.low:+.2f} to {100 * d.high:+.2f}" if known else "no interval: one speaker"
             wrong.append(f"{c.slice} {100 * d.value:+.2f} points ({span})")
-        ends = {"low": d.low, "high": d.high} if known else {"low": None, "high": None}
-        value = None if math.isnan(d.value) else d.value
+        elif not enough:
+            few.append(c.slice)
         figures.append(
             {
                 "set": population.digest,
                 "slice": c.slice,
-                "difference": value,
-                **ends,
+                "difference": known_number(d.value),
+                "low": known_number(d.low),
+                "high": known_number(d.high),
                 "level": d.level,
                 "speakers": d.blocks,
             }
@@ -233,9 +236,11 @@ def _compared(gate: Gate, population: SampleSet, contrasts: Iterable[Contrast]) 
     }[gate.burden]
     by = f"by more than {gate.worse_by:g} points"
     detail = f"on {population.name} {bad} {by}: {'; '.join(wrong)}" if wrong else f"{good} {by} on {population.name}"
-    if unknown and not wrong:
-        detail += f"; of {unknown} slices nothing is known, for want of speakers"
-    return Finding("slices", "refused" if wrong else "passed", detail, tuple(figures))
+    if few:
+        detail += f"; too few speakers to judge {', '.join(few[:SHOWN])}"
+        detail += f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
+    outcome: Outcome = "refused" if wrong else "not judged" if len(few) == len(figures) else "passed"
+    return Finding("slices", outcome, detail, tuple(figures))
 
 
 # -- the others ----------------------------------------------------------------------------------------------------------

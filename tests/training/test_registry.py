@@ -26,8 +26,8 @@ from training.registry import PromotionRefused, history, promote, rollback
 
 @pytest.fixture(scope="module")
 def town(store: Store, base: Path, populate: Callable[..., SampleSet]) -> Store:
-    """A set `judged` of eight speakers, and models `a`, `b` and `c` of which `b` shall hear nobody from the north."""
-    populate(store, "judged", 32, seed=5, speakers=8)
+    """A set `judged` of sixteen speakers, and models `a`, `b` and `c` of which `b` shall hear nobody from the north."""
+    populate(store, "judged", 32, seed=5, speakers=16)
     populate(store, "own", 8, seed=6)
     for seed, name in enumerate("abc"):
         taught = "own" if name == "c" else "train"
@@ -58,7 +58,7 @@ def test_one_slice_is_enough_to_be_refused_and_it_is_named(town: Store, ids: dic
     assert "accent=south" not in finding.detail
     figures = {f["slice"]: f for f in finding.figures}
     assert figures["accent=south"]["difference"] == 0.0
-    assert (figures["accent=north"]["difference"], figures["accent=north"]["speakers"]) == (1.0, 4)
+    assert (figures["accent=north"]["difference"], figures["accent=north"]["speakers"]) == (1.0, 8)
     assert resolve_model(town, "@one").model_id == ids["a"]
     last = history(town, "one")[-1]
     assert (last.event, last.model_id, len(last.refusals)) == ("refused", ids["b"], 1)
@@ -74,10 +74,20 @@ def test_what_is_not_shown_to_be_no_worse_fails_where_safety_is_asked_for(town: 
     assert judge(town, safe, c, a).passed  # equal to the last word
     alone = Gate(sets=("judged",), slices=("take = '3'",), burden="safety")
     (finding,) = judge(town, alone, c, a).refusals
-    assert "no interval: one speaker" in finding.detail
+    assert "speakers: 1, which is too few" in finding.detail
     mild = judge(town, alone.model_copy(update={"burden": "harm"}), c, a)
     assert mild.passed
-    assert "of 1 slices nothing is known" in mild.findings[0].detail
+    assert "too few speakers to judge take" in mild.findings[0].detail
+
+
+def test_a_few_speakers_show_nothing_however_badly_they_are_heard(town: Store, ids: dict[str, str]) -> None:
+    a, b = (resolve_model(town, m) for m in "ab")
+    finding = judge(town, Gate(sets=("own",)), b, a).findings[0]  # four speakers, two of them from the north
+    difference = {f["slice"]: f["difference"] for f in finding.figures}
+    assert (difference["accent=north"], difference["accent=south"]) == (1.0, 0.0)
+    assert finding.outcome == "not judged"
+    assert "too few speakers to judge all, accent=north, accent=south" in finding.detail
+    assert not judge(town, Gate(sets=("own",), burden="safety"), b, a).passed
 
 
 def test_levels_are_shared_by_all_slices_of_all_sets(town: Store, ids: dict[str, str]) -> None:
@@ -172,7 +182,7 @@ def test_a_replay_is_looked_for(town: Store, ids: dict[str, str]) -> None:
 
 
 def test_policy_looks_at_what_a_model_was_trained_from_too(town: Store, ids: dict[str, str]) -> None:
-    data = resolve_set(town, "judged").digest  # eight speakers; `own`, which `c` was trained on, has four
+    data = resolve_set(town, "judged").digest  # sixteen speakers; `own`, which `c` was trained on, has four
     with town.run("train", inputs=[data, ids["c"]]) as run:
         row = {"model_id": "e" * 64, "name": "child", "family": "x", "base": "x", "artifact": "x", "set_digest": data}
         run.append("models", [row])
