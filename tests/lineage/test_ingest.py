@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -348,16 +349,17 @@ def hostile(folder: Path, name: str, content: bytes) -> IngestReport | EarmarkEr
     """Ingest whatever it is into a fresh store; afterwards nothing outside it may have changed."""
     path = folder / "data" / name
     path.write_bytes(content)
-    place = folder / f"store{hashlib.sha256(content).hexdigest()[:8]}{name}"
-    store = Store.open(place) if place.exists() else Store.init(place)
-    before = fingerprint(folder, place)
-    try:
-        outcome: IngestReport | EarmarkError = ingest(store, path)
-    except EarmarkError as error:
-        outcome = error
-    assert fingerprint(folder, place) == before
-    rows = store.read("samples").num_rows
-    assert rows == (0 if isinstance(outcome, EarmarkError) else rows)
+    with TemporaryDirectory(dir=folder) as place:
+        store = Store.init(Path(place) / "store")
+        before = fingerprint(folder, store.root)
+        try:
+            outcome: IngestReport | EarmarkError = ingest(store, path)
+        except EarmarkError as error:
+            outcome = error
+        assert fingerprint(folder, store.root) == before
+        rows = sum(segment.rows for segment in Store.open(store.root).segments("samples"))
+        assert rows == (0 if isinstance(outcome, EarmarkError) else outcome.new)
+    path.unlink()
     return outcome
 
 
@@ -369,19 +371,23 @@ def check(path: Path, outcome: IngestReport | EarmarkError) -> None:
     assert all(line.startswith(str(path)) and len(line.splitlines()) == 1 for line in lines)
 
 
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two good recordings in `data`, a damaged one, and one outside."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    for i in range(2):
+        write(folder / "data" / "clips" / f"{i}.wav", sound(0.05, seed=i))
+    write(folder / "outside.wav", sound(0.05, seed=9))
+    (folder / "data" / "cut.wav").write_bytes(file_bytes(sound(0.05))[:-9])
+    return folder
+
+
 @given(st.lists(LINES, max_size=6), st.sampled_from(["f.jsonl", "f.csv"]), st.booleans())
 @settings(
     max_examples=int(os.environ.get("EARMARK_FUZZ", "25")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-def test_no_manifest_breaks_anything(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], name: str, header: bool
-) -> None:
-    folder = tmp_path_factory.mktemp("fuzz")
-    for i in range(2):
-        write(folder / "data" / "clips" / f"{i}.wav", sound(0.05, seed=i))
-    write(folder / "outside.wav", sound(0.05, seed=9))
-    (folder / "data" / "cut.wav").write_bytes(file_bytes(sound(0.05))[:-9])
+def test_no_manifest_breaks_anything(recordings: Path, lines: list[bytes], name: str, header: bool) -> None:
     content = (b"audio_path,text\n" if header else b"") + b"\n".join(lines)
-    check(folder / "data" / name, hostile(folder, name, content))
+    check(recordings / "data" / name, hostile(recordings, name, content))
