@@ -70,8 +70,7 @@ HEARD = ("level_dbfs", "peak_dbfs", "clipped_share", "snr_estimate_db", "bandwid
 def listen(wave: Waveform) -> Facts:
     """The facts of a sound that is not silent from end to end."""
     pcm = np.ascontiguousarray(wave.pcm)
-    low, high = wave.extremes
-    peak = float(max(high.max(), -low.min()))
+    peak = wave.peak
     power, noise, share = _activity(_frame_power(pcm, wave))
     seen = spectrum(wave)
     speech = power - noise if noise is not None else 0.0
@@ -117,14 +116,14 @@ def _activity(power: npt.NDArray[np.float64]) -> tuple[float, float | None, floa
         places[np.concatenate([EDGE, breaks])],
         places[np.concatenate([breaks, EDGE])] + 1,
     )  # of each stretch of speech
-    count = int(last.sum() - first.sum())
-    active = float(until[last].sum() - until[first].sum()) / count
+    count = int(np.add.reduce(last - first))
+    active = float(np.add.reduce(until[last] - until[first])) / count
     return active, noise if moves else None, count / len(power)
 
 
 def _bandwidth(seen: Spectrum) -> float:
     mean = np.add.reduce(seen.power, axis=0) / len(seen.power)
-    held = np.flatnonzero(mean >= max(float(mean.max()) * REACH, ROUNDING))
+    held = (mean >= max(float(np.maximum.reduce(mean)) * REACH, ROUNDING)).nonzero()[0]
     edge = (int(held[-1]) + 1) * seen.step_hz if len(held) else 0.0
     return round(min(edge, seen.rate / 2), -1)
 

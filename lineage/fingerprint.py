@@ -30,12 +30,12 @@ BYTES = SNAPSHOTS * BANDS
 def fingerprint(seen: Spectrum) -> bytes:
     """The fingerprint of a sound: `BYTES` signed bytes, snapshot by snapshot."""
     energy = seen.power @ _bands(seen.power.shape[1], seen.step_hz)
-    top = float(energy.max())
+    top = float(np.maximum.reduce(energy, axis=None))
     if not 0 < top < np.inf:
         return bytes(BYTES)
     moves = np.log(energy + np.float32(DEPTH * top))
     moves -= np.add.reduce(moves, axis=0) / np.float32(len(moves))
-    largest = float(max(moves.max(), -moves.min()))
+    largest = float(np.maximum.reduce(np.abs(moves), axis=None))
     if largest == 0:
         return bytes(BYTES)
     made: bytes = np.rint(moves * np.float32(127 / largest)).astype(np.int8).tobytes()

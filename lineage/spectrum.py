@@ -34,15 +34,22 @@ class Spectrum:
 def spectrum(wave: Waveform) -> Spectrum:
     """The power spectra of a sound's snapshots, of the mean of its channels; a shorter sound is padded with silence."""
     width, size, window = _window(wave.rate)
-    pcm = wave.pcm
+    pcm = np.ascontiguousarray(wave.pcm)
     if wave.frames < width:
         pcm = np.pad(pcm, ((0, width - wave.frames), (0, 0)))
-    starts = (NUMBERS * (len(pcm) - width) // (SNAPSHOTS - 1)).tolist()
-    parts = np.array([pcm[s : s + width] for s in starts])
-    mixed = parts[:, :, 0] if wave.channels == 1 else parts.mean(axis=2)
+    starts = NUMBERS * (len(pcm) - width) // (SNAPSHOTS - 1)
+    parts: FloatArray = _windows(pcm, width)[starts]
+    mixed = parts if wave.channels == 1 else parts.reshape(SNAPSHOTS, width, wave.channels).mean(axis=2)
     transform = np.fft.rfft(mixed * window, size)
     power = (transform * transform.conj()).real
     return Spectrum(power.astype(np.float32, copy=False), wave.rate / size, wave.rate)
+
+
+def _windows(pcm: FloatArray, width: int) -> FloatArray:
+    """All windows of so many frames [start, width x channels] over contiguous PCM: a view, nothing is copied."""
+    frames, channels = pcm.shape
+    shape, step = (frames - width + 1, width * channels), pcm.itemsize
+    return np.ndarray(shape, pcm.dtype, pcm, strides=(step * channels, step))
 
 
 @lru_cache(maxsize=64)

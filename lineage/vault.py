@@ -11,7 +11,7 @@ import hmac
 import secrets
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,11 @@ class Vault:
 
     def speaker_key(self, name: str) -> uuid.UUID:
         """The keyed hash that stands for a speaker's name."""
-        return keyed_id(self._key, "speaker", name)
+        return self._speaker_key(name)
+
+    @cached_property
+    def _speaker_key(self) -> Callable[[str], uuid.UUID]:
+        return lru_cache(maxsize=4_096)(partial(keyed_id, self._key, "speaker"))  # who speaks, speaks often
 
     def audio_key(self, digest: str) -> uuid.UUID:
         """The keyed hash that stands for an audio digest."""

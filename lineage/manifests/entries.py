@@ -108,7 +108,9 @@ def entry(values: Mapping[str, object]) -> Entry:
 
 def shown(value: object) -> str:
     """A value as a message may show it: short, on one line, printable."""
-    text = "".join(c if c.isprintable() else "·" for c in str(value)[:61])
+    text = str(value)[:61]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "·" for c in text)
     return text if len(text) <= 60 else text[:59] + "…"
 
 
