@@ -137,10 +137,13 @@ def read_audio(source: Path | str | bytes, *, limits: Limits = STANDARD, name: s
 
 def _decoded(stream: soundfile.SoundFile, frames: int) -> FloatArray:
     """Canonical PCM of shape [frames that are there, channels]."""
-    if stream.subtype != "PCM_16" or stream.format == "FLAC":
-        return stream.read(frames, dtype="float32", always_2d=True)
-    # The same floats to the last bit, several times sooner: libsndfile converts value by value. (FLAC it decodes that way.)
-    return np.multiply(stream.read(frames, dtype="int16", always_2d=True), np.float32(1 / _STEP_16), dtype=np.float32)
+    if stream.subtype == "PCM_16" and stream.format != "FLAC":
+        # The same floats to the last bit, several times sooner: libsndfile converts value by value, elsewhere than in FLAC.
+        whole = stream.read(frames, dtype="int16", always_2d=True)
+        pcm: FloatArray = np.multiply(whole, np.float32(1 / _STEP_16), dtype=np.float32)
+    else:
+        pcm = stream.read(frames, dtype="float32", always_2d=True)
+    return pcm
 
 
 def check_sound(wave: Waveform, name: str) -> None:
@@ -154,7 +157,7 @@ def check_sound(wave: Waveform, name: str) -> None:
             f"{name} peaks {20 * math.log10(wave.peak):.0f} dB above full scale: integers written as floats",
             "scale it to ±1 and export it again",
         )
-    if max(h - l for l, h in zip(low, high, strict=True)) / 2 <= SILENCE:
+    if max(most - least for least, most in zip(low, high, strict=True)) / 2 <= SILENCE:
         raise AudioRefused("silent", f"{name} is silent from end to end", "record it again, or drop the line")
 
 
@@ -203,7 +206,7 @@ def _float_wav(wave: Waveform) -> bytes:
 
 def _size(path: Path | str, name: str) -> int:
     try:
-        status = os.stat(path)  # noqa: PTH116 - here a Path is made of it only to be dropped
+        status = os.stat(path)
     except (OSError, ValueError) as error:
         raise AudioRefused("missing", f"{name} cannot be found", "correct the path or restore the file") from error
     if not stat.S_ISREG(status.st_mode):

@@ -36,3 +36,11 @@ class AmbiguousName(EarmarkError):
     def __init__(self, kind: str, name: str, matches: Iterable[str]) -> None:
         shown = ", ".join(list(matches)[:4])
         super().__init__(f"{kind} '{name}' is ambiguous: it fits {shown} — type more of the id")
+
+
+def shown(value: object) -> str:
+    """A value as a message may show it: short, on one line, printable."""
+    text = str(value)[:61]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "·" for c in text)
+    return text if len(text) <= 60 else text[:59] + "…"

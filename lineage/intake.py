@@ -17,11 +17,11 @@ from typing import Any
 from lineage import transforms
 from lineage.audio import STANDARD, Limits, Waveform, check_sound, encode, quantise, read_audio
 from lineage.derive import edge
-from lineage.errors import EarmarkError
+from lineage.errors import EarmarkError, shown
 from lineage.facts import Facts, listen
 from lineage.identity import audio_digest, sample_id
 from lineage.manifests import Manifest, RowRefused
-from lineage.manifests.entries import Entry, entry, shown
+from lineage.manifests.entries import Entry, entry
 from lineage.recorder import NewSample
 from lineage.vault import Vault
 from lineage.waveforms import WINDOW_S, segment

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lineage.errors import EarmarkError
+from lineage.errors import EarmarkError, shown
 from lineage.manifests import RowRefused
 from lineage.manifests.columns import AUDIO, canonical
 
@@ -57,12 +57,10 @@ def _audio(path: Path, schema: pa.Schema) -> str:
     plain = [f for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
     found = structs or [f for f in plain if canonical(f.name) in BYTES]
     if not found:
-        shown = ", ".join(schema.names[:8])
-        raise EarmarkError(
-            f"{path}: no column carries audio ({shown:.120}) — put the bytes of a file into a column 'audio'"
-        )
+        there = shown(", ".join(schema.names[:8]))
+        raise EarmarkError(f"{path}: no column carries audio ({there}) — put the bytes of a file into a column 'audio'")
     if len(found) > 1:
-        raise EarmarkError(f"{path}: columns {', '.join(f.name for f in found[:4])} all carry audio — keep one")
+        raise EarmarkError(f"{path}: columns {shown(', '.join(f.name for f in found[:4]))} all carry audio — keep one")
     return str(found[0].name)
 
 

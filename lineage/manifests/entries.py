@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lineage.errors import shown
 from lineage.manifests import RowRefused
 from lineage.manifests.columns import AUDIO, KNOWN, RESERVED, TEXT, canonical, is_attribute, is_personal, resembles
 
@@ -104,14 +105,6 @@ def entry(values: Mapping[str, object]) -> Entry:
         attributes=attributes,
         particulars=particulars,
     )
-
-
-def shown(value: object) -> str:
-    """A value as a message may show it: short, on one line, printable."""
-    text = str(value)[:61]
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else "·" for c in text)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def transcript(value: object) -> str:

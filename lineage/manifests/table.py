@@ -13,7 +13,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from lineage.errors import EarmarkError
+from lineage.errors import EarmarkError, shown
 from lineage.manifests import Format, Row, RowRefused, register
 from lineage.manifests.columns import AUDIO, TEXT, canonical, near_miss, resembles
 from lineage.manifests.lines import check_text, numbered_lines
@@ -86,21 +86,23 @@ def _header(path: Path, number: int, cells: list[str]) -> list[str]:
     names = [canonical(cell) for cell in cells]
     if AUDIO not in names:
         close = near_miss(names, AUDIO)
-        hint = f"did you mean 'audio_path' by '{close}'?" if close else "name the column of files 'audio_path'"
-        shown = ", ".join(cells[:8])
-        raise EarmarkError(f"{path}:{number}: no column of the header names the audio ({shown:.120}) — {hint}")
+        hint = f"did you mean 'audio_path' by '{shown(close)}'?" if close else "name the column of files 'audio_path'"
+        there = shown(", ".join(cells[:8]))
+        raise EarmarkError(f"{path}:{number}: no column of the header names the audio ({there}) — {hint}")
     if TEXT not in names and "kind" not in names:
         close = near_miss(names, TEXT)
-        hint = f"did you mean 'text' by '{close}'?" if close else "name it 'text'; for noise add a column 'kind'"
+        hint = f"did you mean 'text' by '{shown(close)}'?" if close else "name it 'text'; for noise add a column 'kind'"
         raise EarmarkError(f"{path}:{number}: no column of the header holds the words — {hint}")
     for name, cell in zip(names, cells, strict=True):
         meant = resembles(name)
         if meant is not None and meant not in names:
-            raise EarmarkError(f"{path}:{number}: unknown column '{cell:.40}' — did you mean '{meant}'?")
+            raise EarmarkError(f"{path}:{number}: unknown column '{shown(cell)}' — did you mean '{meant}'?")
         if not name:
             raise EarmarkError(f"{path}:{number}: a column of the header has no name — name every column")
         if names.count(name) > 1:
-            raise EarmarkError(f"{path}:{number}: several columns mean '{name}', one is '{cell}' — keep one")
+            raise EarmarkError(
+                f"{path}:{number}: several columns mean '{shown(name)}', one is '{shown(cell)}' — keep one"
+            )
     return cells
 
 

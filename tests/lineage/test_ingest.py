@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lineage import ingest as ingestion
@@ -382,7 +382,8 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@given(st.lists(LINES, max_size=6), st.sampled_from(["f.jsonl", "f.csv"]), st.booleans())
+@given(lines=st.lists(LINES, max_size=6), name=st.sampled_from(["f.jsonl", "f.csv"]), header=st.booleans())
+@example(lines=[b"\x01\x0b"], name="f.csv", header=False)
 @settings(
     max_examples=int(os.environ.get("EARMARK_FUZZ", "25")),
     deadline=None,
