@@ -43,7 +43,8 @@ from lineage.written import Written
 
 Action = Literal["refuse", "warn"]
 Leak = Literal["refuse", "warn", "allow"]
-LEAKS: dict[str, Leak] = {"audio": "refuse", "speaker": "warn", "text": "warn"}  # where no policy says otherwise
+# Where no policy says otherwise.
+LEAKS: dict[str, Leak] = {"audio": "refuse", "recording": "warn", "speaker": "warn", "text": "warn"}
 RULES = ("licences", "purposes", "consent", "minimum_speakers", "forbidden_attributes")
 WHOLE = "all"
 
@@ -80,7 +81,9 @@ class Policy(Written):
     forbidden_attributes: tuple[str, ...] = Field((), description="Attributes that no sample may carry.")
     on_violation: Action | dict[str, Action] = Field("refuse", description="'refuse' or 'warn', or that by rule.")
 
-    leakage: dict[str, Leak] | None = Field(None, description="What becomes of leaks by audio, speaker and text.")
+    leakage: dict[str, Leak] | None = Field(
+        None, description="What becomes of leaks by audio, recording, speaker and text."
+    )
 
     @field_validator("licences")
     @classmethod

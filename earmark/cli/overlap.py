@@ -58,7 +58,7 @@ def leakage(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """What of a training set is in evaluation sets, too: by audio, by speaker, by text; changes nothing."""
+    """What of a training set is in evaluation sets, too: by audio, recording, speaker and text; changes nothing."""
     from lineage.leakage import leakage as find
 
     opened = Store.open(store)

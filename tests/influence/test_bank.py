@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from influence.bank import Retraining, fill
+from lineage import leakage
 from lineage.sets import resolve_set
 from lineage.slices import Slice, freeze
 from lineage.store import Store
@@ -63,6 +64,24 @@ def test_adapters_too(fresh: Store, recipe: Recipe, test_set: str) -> None:
     other = predict(fresh, made.model_id, test_set, normalise="none")
     mine = fresh.read("predictions", ["loss"], "run_id = ? ORDER BY sample_id", [made.predictions[test_set]])
     assert mine["loss"].to_pylist() == pytest.approx(other.table["loss"].to_pylist(), rel=1e-6)
+
+
+def test_a_bank_looks_for_leaks_once(
+    fresh: Store, recipe: Recipe, test_set: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(store: Store, train: str, test: str) -> list[leakage.Leakage]:
+        asked.append((train, test))
+        return search(store, train, test)
+
+    search = leakage._leakage
+    monkeypatch.setattr(leakage, "_leakage", counted)
+    monkeypatch.setattr(leakage, "_known", {})
+    short = recipe.variant(epochs=1, evaluate=["test"])
+    filled = fill(fresh, short, [Retraining(seed) for seed in (70, 71, 72)], [test_set])
+    assert filled.trained == 3
+    assert asked == [(resolve_set(fresh, recipe.train).digest, test_set)]
 
 
 def test_leaving_out_is_weight_zero_and_another_model(fresh: Store, recipe: Recipe, test_set: str) -> None:

@@ -7,13 +7,14 @@ import logging
 
 import pytest
 
+from lineage import leakage as leaks
 from lineage import policy
 from lineage.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.ingest import ingest
-from lineage.leakage import LeakageRefused, enforce, judge, leakage
-from lineage.policy import Policy
-from lineage.sets import resolve_set
+from lineage.leakage import Leakage, LeakageRefused, enforce, judge, leakage
+from lineage.policy import LEAKS, Policy
+from lineage.sets import create_set, resolve_set
 from lineage.store import Store
 from tests.lineage.sounds import sound, write
 
@@ -43,12 +44,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def found(store: Store, train: str, test: str) -> dict[str, tuple[int, int]]:
     """(training samples, evaluation samples) that share something, by kind of leak."""
-    leaks = leakage(store, resolve_set(store, train).digest, resolve_set(store, test).digest)
-    return {leak.kind: (len(leak.trained), len(leak.tested)) for leak in leaks}
+    shared = leakage(store, resolve_set(store, train).digest, resolve_set(store, test).digest)
+    return {leak.kind: (len(leak.trained), len(leak.tested)) for leak in shared}
 
 
 def test_leaks_by_audio_speaker_and_text(recorded: Store) -> None:
-    assert found(recorded, "a", "b") == {"audio": (1, 1), "speaker": (1, 2), "text": (1, 1)}
+    assert found(recorded, "a", "b") == {"audio": (1, 1), "recording": (0, 0), "speaker": (1, 2), "text": (1, 1)}
 
 
 def test_asked_the_other_way_round_the_sides_are_exchanged(recorded: Store) -> None:
@@ -57,8 +58,8 @@ def test_asked_the_other_way_round_the_sides_are_exchanged(recorded: Store) -> N
 
 
 def test_a_set_leaks_wholly_into_itself_and_strangers_not_at_all(recorded: Store) -> None:
-    assert found(recorded, "a", "a") == dict.fromkeys(("audio", "speaker", "text"), (3, 3))
-    assert found(recorded, "a", "c") == dict.fromkeys(("audio", "speaker", "text"), (0, 0))
+    assert found(recorded, "a", "a") == {**dict.fromkeys(LEAKS, (3, 3)), "recording": (0, 0)}
+    assert found(recorded, "a", "c") == dict.fromkeys(LEAKS, (0, 0))
 
 
 def test_what_was_made_of_a_recording_leaks_like_the_recording(recorded: Store) -> None:
@@ -75,11 +76,79 @@ def test_noise_under_both_is_no_leak(recorded: Store) -> None:
     assert found(recorded, "a-hum", "a")["audio"] == (3, 3)
 
 
+@pytest.fixture(scope="module")
+def interview(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Parts of one recording of 4 s: `first` 0-1 and 1-2, `second` 2-3 and 3-4, `across` 1.5-2.5."""
+    folder = tmp_path_factory.mktemp("interview")
+    store = Store.init(folder / "store")
+    write(folder / "talk.wav", sound(4.0, seed=1))
+    for name, starts in (("first", (0.0, 1.0)), ("second", (2.0, 3.0)), ("across", (1.5,))):
+        lines = [{"audio": "talk.wav", "text": f"{name} {at}", "offset": at, "duration": 1.0} for at in starts]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        ingest(store, folder / f"{name}.jsonl")
+    return store
+
+
+def parts(store: Store, train: str, test: str) -> dict[str, tuple[int, int]]:
+    return {kind: n for kind, n in found(store, train, test).items() if kind in ("audio", "recording")}
+
+
+def test_other_moments_of_a_recording_are_no_audio_leak(interview: Store) -> None:
+    assert parts(interview, "first", "second") == {"audio": (0, 0), "recording": (2, 2)}
+    assert parts(interview, "first", "across") == {"audio": (1, 1), "recording": (1, 0)}
+    assert parts(interview, "across", "second") == {"audio": (1, 1), "recording": (0, 1)}
+    assert parts(interview, "first", "first") == {"audio": (2, 2), "recording": (0, 0)}
+    first, second = (resolve_set(interview, name).digest for name in ("first", "second"))
+    assert [(leak.kind, action) for leak, action in judge(interview, first, [second]).leaks] == [("recording", "warn")]
+    assert judge(interview, first, [second], rule(recording="refuse")).refused
+
+
+def test_moments_stay_what_they_are_through_what_is_done_to_a_part(interview: Store) -> None:
+    for name in ("first", "across"):
+        transform_set(interview, name, "speed", to=f"{name}-fast", parameters={"factor": 1.25})
+        transform_set(interview, f"{name}-fast", "resample", to=f"{name}-narrow", parameters={"rate": 8_000})
+    transform_set(interview, "second", "trim", to="trimmed", parameters={"start_s": 0.6})
+    assert parts(interview, "first-narrow", "second") == {"audio": (0, 0), "recording": (2, 2)}
+    assert parts(interview, "across-narrow", "second") == {"audio": (1, 1), "recording": (0, 1)}
+    assert parts(interview, "first-narrow", "across-fast") == {"audio": (1, 1), "recording": (1, 0)}
+    assert parts(interview, "trimmed", "across") == {"audio": (0, 0), "recording": (2, 1)}
+
+
+def test_a_part_leaks_from_the_whole(interview: Store) -> None:
+    (whole,) = interview.sql("SELECT sample_id FROM samples WHERE duration_s = 4")["sample_id"].to_pylist()
+    with interview.run("plan") as run:
+        create_set(run, [whole], name="whole")
+    assert parts(interview, "whole", "second") == {"audio": (1, 2), "recording": (0, 0)}
+
+
+def test_the_record_is_asked_once_until_it_changes(recorded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(store: Store, train: str, test: str) -> list[Leakage]:
+        asked.append((train, test))
+        return search(store, train, test)
+
+    search = leaks._leakage
+    monkeypatch.setattr(leaks, "_leakage", counted)
+    monkeypatch.setattr(leaks, "_known", {})
+    a, b = (resolve_set(recorded, name).digest for name in "ab")
+    verdicts = [judge(store, a, [b]) for store in (recorded, recorded, Store.open(recorded.root))]
+    assert asked == [(a, b)]
+    assert len({json.dumps(v.to_json()) for v in verdicts}) == 1
+    with recorded.run("train"):
+        pass
+    judge(recorded, a, [b])
+    assert len(asked) == 1
+    transform_set(recorded, "a", "speed", to="faster", parameters={"factor": 1.1})
+    judge(recorded, a, [b])
+    assert len(asked) == 2
+
+
 def test_everybody_in_a_mix_is_heard(recorded: Store) -> None:
     transform_set(recorded, "c", "noise", to="babble", parameters={"snr_db": 0.0}, others="a")
-    leaks = found(recorded, "a", "babble")
-    assert leaks["audio"][1] == 2
-    assert leaks["text"] == (0, 0)
+    mixed = found(recorded, "a", "babble")
+    assert mixed["audio"][1] == 2
+    assert mixed["text"] == (0, 0)
 
 
 def rule(**fields: str) -> Policy:
