@@ -2,7 +2,8 @@
 
 Languages are tags of BCP 47 (RFC 5646): `en-GB`, `pt-BR`, `zh-Hant`. Manifests say it in many ways; `tag` spells a tag as the
 standard does (`EN_us` is `en-US`), with the two letters of ISO 639-1 where there are such (`deu` and `ger` are `de`), and knows
-the English names of languages that corpora are often made in.
+the English names of languages that corpora are often made in: all that speech models know, and some more. How a model is
+told of a language is its family's business (`training.languages`).
 
 Scripts are those of Unicode, read off the names of the letters; digits and punctuation belong to all of them.
 """
@@ -24,27 +25,38 @@ _TAG = re.compile(
     r"(?:-x(?:-[a-z0-9]{1,8})+)?)"
 )
 
-# ISO 639-1, then ISO 639-2 (and its bibliographic code), then English names.
-_CODES = """
-af afr afrikaans; am amh amharic; ar ara arabic; as asm assamese; az aze azerbaijani; ba bak bashkir; be bel belarusian;
-bg bul bulgarian; bn ben bengali bangla; bo bod tib tibetan; br bre breton; bs bos bosnian; ca cat catalan; cs ces cze czech;
-cy cym wel welsh; da dan danish; de deu ger german; el ell gre greek; en eng english; eo epo esperanto; es spa spanish;
-et est estonian; eu eus baq basque; fa fas per persian farsi; fi fin finnish; fo fao faroese; fr fra fre french; ga gle irish;
-gd gla gaelic; gl glg galician; gu guj gujarati; ha hau hausa; he heb hebrew; hi hin hindi; hr hrv croatian; ht hat haitian;
-hu hun hungarian; hy hye arm armenian; id ind indonesian; ig ibo igbo; is isl ice icelandic; it ita italian; ja jpn japanese;
-jv jav javanese; ka kat geo georgian; kk kaz kazakh; km khm khmer; kn kan kannada; ko kor korean; ky kir kyrgyz; la lat latin;
-lb ltz luxembourgish; lg lug ganda luganda; lo lao; lt lit lithuanian; lv lav latvian; mg mlg malagasy; mi mri mao maori;
-mk mkd mac macedonian; ml mal malayalam; mn mon mongolian; mr mar marathi; ms msa may malay; mt mlt maltese; my mya bur burmese;
-nb nob; ne nep nepali; nl nld dut dutch flemish; nn nno nynorsk; no nor norwegian; oc oci occitan; or ori odia; pa pan punjabi;
-pl pol polish; ps pus pashto; pt por portuguese; ro ron rum romanian; ru rus russian; rw kin kinyarwanda; sa san sanskrit;
-sd snd sindhi; si sin sinhala; sk slk slo slovak; sl slv slovenian; sn sna shona; so som somali; sq sqi alb albanian;
-sr srp serbian; st sot sotho; su sun sundanese; sv swe swedish; sw swa swahili; ta tam tamil; te tel telugu; tg tgk tajik;
-th tha thai; tk tuk turkmen; tl tgl tagalog; tn tsn tswana; tr tur turkish; tt tat tatar; ug uig uyghur; uk ukr ukrainian;
-ur urd urdu; uz uzb uzbek; vi vie vietnamese; wo wol wolof; xh xho xhosa; yi yid yiddish; yo yor yoruba; zh zho chi chinese;
-zu zul zulu
+# ISO 639-1 where there is one, then ISO 639-2 (and its bibliographic code): English names, the usual one first.
+_TABLE = """
+af afr: Afrikaans; am amh: Amharic; ar ara: Arabic; as asm: Assamese; az aze: Azerbaijani; ba bak: Bashkir; be bel:
+Belarusian; bg bul: Bulgarian; bn ben: Bengali, Bangla; bo bod tib: Tibetan; br bre: Breton; bs bos: Bosnian; ca cat: Catalan,
+Valencian; cs ces cze: Czech; cy cym wel: Welsh; da dan: Danish; de deu ger: German; el ell gre: Greek; en eng: English; eo
+epo: Esperanto; es spa: Spanish, Castilian; et est: Estonian; eu eus baq: Basque; fa fas per: Persian, Farsi; fi fin: Finnish;
+fil: Filipino; fo fao: Faroese; fr fra fre: French; ga gle: Irish; gd gla: Gaelic; gl glg: Galician; gu guj: Gujarati; ha hau:
+Hausa; haw: Hawaiian; he heb: Hebrew; hi hin: Hindi; hr hrv: Croatian; ht hat: Haitian Creole, Haitian; hu hun: Hungarian; hy
+hye arm: Armenian; id ind: Indonesian; ig ibo: Igbo; is isl ice: Icelandic; it ita: Italian; ja jpn: Japanese; jv jav:
+Javanese; ka kat geo: Georgian; kk kaz: Kazakh; km khm: Khmer; kn kan: Kannada; ko kor: Korean; ky kir: Kyrgyz; la lat: Latin;
+lb ltz: Luxembourgish, Letzeburgesch; lg lug: Ganda, Luganda; ln lin: Lingala; lo lao: Lao; lt lit: Lithuanian; lv lav:
+Latvian; mg mlg: Malagasy; mi mri mao: Maori; mk mkd mac: Macedonian; ml mal: Malayalam; mn mon: Mongolian; mr mar: Marathi;
+ms msa may: Malay; mt mlt: Maltese; my mya bur: Myanmar, Burmese; nb nob: Bokmål; ne nep: Nepali; nl nld dut: Dutch, Flemish; nn
+nno: Nynorsk; no nor: Norwegian; oc oci: Occitan; or ori: Odia; pa pan: Punjabi, Panjabi; pl pol: Polish; ps pus: Pashto,
+Pushto; pt por: Portuguese; ro ron rum: Romanian, Moldavian, Moldovan; ru rus: Russian; rw kin: Kinyarwanda; sa san: Sanskrit;
+sd snd: Sindhi; si sin: Sinhala, Sinhalese; sk slk slo: Slovak; sl slv: Slovenian; sn sna: Shona; so som: Somali; sq sqi alb:
+Albanian; sr srp: Serbian; st sot: Sotho; su sun: Sundanese; sv swe: Swedish; sw swa: Swahili; ta tam: Tamil; te tel: Telugu;
+tg tgk: Tajik; th tha: Thai; tk tuk: Turkmen; tl tgl: Tagalog; tn tsn: Tswana; tr tur: Turkish; tt tat: Tatar; ug uig: Uyghur;
+uk ukr: Ukrainian; ur urd: Urdu; uz uzb: Uzbek; vi vie: Vietnamese; wo wol: Wolof; xh xho: Xhosa; yi yid: Yiddish; yo yor:
+Yoruba; yue: Cantonese; zh zho chi: Chinese, Mandarin; zu zul: Zulu
 """
 
-_SHORTEST = {word: entry.split()[0] for entry in _CODES.split(";") for word in entry.split()}
+_ROWS = [tuple(part.strip() for part in row.split(":")) for row in _TABLE.split(";")]
+
+NAMES = {codes.split()[0]: " ".join(names.split(",")[0].split()) for codes, names in _ROWS}
+"""The English name of each language, by its shortest code."""
+
+_SHORTEST = {
+    " ".join(word.lower().split()): codes.split()[0]
+    for codes, names in _ROWS
+    for word in (*codes.split(), *names.split(","))
+}
 
 _OF_TWO_WORDS = (
     "CANADIAN ABORIGINAL", "EGYPTIAN HIEROGLYPHS", "LINEAR A", "LINEAR B", "MEETEI MAYEK", "NEW TAI LUE", "OL CHIKI",

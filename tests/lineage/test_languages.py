@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.languages import language_tag, scripts, tag
+from lineage.languages import NAMES, language_tag, scripts, tag
 from lineage.words import plain
 
 
@@ -20,6 +20,11 @@ from lineage.words import plain
 )  # fmt: skip
 def test_languages_are_spelt_as_the_standard_does(said: str, meant: str | None) -> None:
     assert tag(said) == meant
+
+
+def test_every_language_is_found_by_its_code_and_by_its_name() -> None:
+    for code, name in NAMES.items():
+        assert tag(code) == tag(name) == code
 
 
 @given(st.text(max_size=30))

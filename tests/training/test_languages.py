@@ -4,10 +4,12 @@ import pytest
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPERS
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
+from lineage.languages import NAMES
 from training.languages import GRANARY, LANGUAGES, VOXTRAL, find_language
 
 
 def test_the_table_has_whispers_languages_and_names() -> None:
+    assert set(LANGUAGES) <= set(NAMES)
     assert {row.whisper for row in LANGUAGES.values()} == {f"<|{code}|>" for code in WHISPERS}
     for name, code in TO_LANGUAGE_CODE.items():
         found = find_language(name)
