@@ -37,8 +37,8 @@ hye arm: Armenian; id ind: Indonesian; ig ibo: Igbo; is isl ice: Icelandic; it i
 Javanese; ka kat geo: Georgian; kk kaz: Kazakh; km khm: Khmer; kn kan: Kannada; ko kor: Korean; ky kir: Kyrgyz; la lat: Latin;
 lb ltz: Luxembourgish, Letzeburgesch; lg lug: Ganda, Luganda; ln lin: Lingala; lo lao: Lao; lt lit: Lithuanian; lv lav:
 Latvian; mg mlg: Malagasy; mi mri mao: Maori; mk mkd mac: Macedonian; ml mal: Malayalam; mn mon: Mongolian; mr mar: Marathi;
-ms msa may: Malay; mt mlt: Maltese; my mya bur: Myanmar, Burmese; nb nob: Bokmål; ne nep: Nepali; nl nld dut: Dutch, Flemish; nn
-nno: Nynorsk; no nor: Norwegian; oc oci: Occitan; or ori: Odia; pa pan: Punjabi, Panjabi; pl pol: Polish; ps pus: Pashto,
+ms msa may: Malay; mt mlt: Maltese; my mya bur: Myanmar, Burmese; nb nob: Bokmål; ne nep: Nepali; nl nld dut: Dutch, Flemish;
+nn nno: Nynorsk; no nor: Norwegian; oc oci: Occitan; or ori: Odia; pa pan: Punjabi, Panjabi; pl pol: Polish; ps pus: Pashto,
 Pushto; pt por: Portuguese; ro ron rum: Romanian, Moldavian, Moldovan; ru rus: Russian; rw kin: Kinyarwanda; sa san: Sanskrit;
 sd snd: Sindhi; si sin: Sinhala, Sinhalese; sk slk slo: Slovak; sl slv: Slovenian; sn sna: Shona; so som: Somali; sq sqi alb:
 Albanian; sr srp: Serbian; st sot: Sotho; su sun: Sundanese; sv swe: Swedish; sw swa: Swahili; ta tam: Tamil; te tel: Telugu;
