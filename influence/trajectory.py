@@ -52,9 +52,8 @@ class Trajectory:
         Raises:
             EarmarkError: the recipe's schedule is not what the checkpoints recorded.
         """
-        rates = learning_rates(self.recipe, int(self.run.result.get("planned", self.run.result["steps"])))[
-            : kept_steps(self.run)
-        ]
+        planned = self.run.result.get("planned", self.run.result)["steps"]
+        rates = learning_rates(self.recipe, planned)[: kept_steps(self.run)]
         for kept in self.checkpoints:
             if abs(rates[kept.step - 1] - kept.learning_rate) > RATE_TOLERANCE * max(kept.learning_rate, 1e-12):
                 raise EarmarkError(

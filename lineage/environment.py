@@ -11,6 +11,7 @@ import importlib.util
 import os
 import platform
 import resource
+import subprocess
 import sys
 from functools import cache
 from importlib import metadata
@@ -82,3 +83,26 @@ def peak_bytes() -> int:
     """Peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+@cache
+def script() -> dict[str, Any] | None:
+    """The script that this process runs: its path below its repository (else its name), SHA-256, and the repository's commit.
+
+    None where there is no file, as in a notebook. Folders above the repository are not told: they name people.
+    """
+    name = getattr(sys.modules.get("__main__"), "__file__", None)
+    path = Path(name).resolve() if name else None
+    if path is None or not path.is_file():
+        return None
+    found = {"path": path.name, "digest": hashlib.sha256(path.read_bytes()).hexdigest(), "commit": None}
+    root = next((folder for folder in path.parents if (folder / ".git").exists()), None)
+    if root is not None:
+        found["path"] = path.relative_to(root).as_posix()
+        try:
+            git = ["git", "-C", str(root), "rev-parse", "--verify", "HEAD"]
+            asked = subprocess.run(git, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.SubprocessError):  # no git on this machine: the digest still tells
+            return found
+        found["commit"] = asked.stdout.strip() or None
+    return found

@@ -1,134 +1,54 @@
-"""What a training run truly consumed, written down while it is consumed. Works in anybody's `Trainer`.
+"""Anybody's `Trainer` script on the record, by one line.
 
-    recorder = EarmarkCallback(run)
-    Trainer(model, args, train_dataset=data, data_collator=recorder.collator(collate), callbacks=[recorder]).train()
+    Trainer(…, callbacks=[EarmarkCallback("my-store")])
 
-Planned is not consumed: samplers drop, loaders look ahead, runs end early. The ids therefore travel inside the batch, through
-worker processes, prefetching and devices, and are taken off again at the model's door, at the moment when the batch enters
-the model in training mode. `fit` tells the recorder directly, because its batches go through a family first.
+Every call of `train` becomes a run: the set that it was to consume, each exposure at the moment when its batch is trained on,
+arguments, model configuration, script, environment, seed and cost, and at its end the model under the digest of its weights.
+An exception makes the run fail and Ctrl-C aborts it, on record; either way none of its rows is kept. Nothing that the script
+computes changes: the ids travel beside the batch and are taken off before the loss is computed.
 
-Each exposure is one row: optimiser step, place in the step, epoch, sample, weight, seed.
+The rows of the training data say which sample they are in the column `sample_id` (see `lineage.identified`).
+`remove_unused_columns` may be left on. Evaluation is no exposure. Each checkpoint that the script saves carries the exposures
+until then, so a run that resumes from one has them all, also those of a run that was killed.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+import pyarrow.parquet as pq
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
 from lineage.errors import EarmarkError
-from lineage.ids import Halves, halves, id_array
-from lineage.runs import Run
+from lineage.identified import COLUMN, columns, identify
+from lineage.store import Store
+from training.exposures import Carrying, Exposures, ids_in
+from training.keep import keep_model
 from training.progress import Progress, silent
+from training.script import Session, default_name, on_record, plain
 
-TRAVELLER = "earmark_ids"
-FLUSH = 1 << 16  # exposures in memory before they go to the run
+CARRIED = "earmark-exposures.parquet"  # in each checkpoint
 
 
-class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
-    """Records the exposures of one training run; `column` is where items of the data set carry their sample id."""
+class Follower(TrainerCallback):  # type: ignore[misc]
+    """Notes how much a run plans (`lineage.consumed` holds it against what comes) and says how far it is."""
 
-    def __init__(self, run: Run, *, column: str = "sample_id", progress: Progress = silent) -> None:
-        self._run = run
-        self._column = column
+    def __init__(self, exposures: Exposures, progress: Progress = silent) -> None:
+        self._exposures = exposures
         self._progress = progress
-        self._state: TrainerState | None = None
-        self._door: Any = None
-        self._step = self._position = 0
-        self._rows: list[tuple[Halves, npt.NDArray[Any], npt.NDArray[Any] | None, int, int, int]] = []
-        self._pending = 0
-        self._taken: list[pa.Table] = []
-        self.exposures = 0
-        self.remember = False  # what was consumed since the last `take`
-
-    # -- recording ---------------------------------------------------------------------------------------------------
-
-    def consumed(
-        self,
-        step: int,
-        epoch: int,
-        ids: Halves,
-        weights: npt.NDArray[np.float32] | None = None,
-        seeds: npt.NDArray[np.int64] | None = None,
-    ) -> None:
-        """Note that the samples `ids` [n, 2] entered the model in this order, in optimiser step `step`."""
-        if step != self._step:
-            self._step, self._position = step, 0
-        ones = np.ones(len(ids), dtype=np.float32)
-        self._rows.append((ids, ones if weights is None else weights, seeds, step, self._position, epoch))
-        self._position += len(ids)
-        self._pending += len(ids)
-        self.exposures += len(ids)
-        if self._pending >= FLUSH:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what is noted to the run."""
-        if not self._rows:
-            return
-        sizes = [len(r[0]) for r in self._rows]
-        places = [r[4] + np.arange(n, dtype=np.int32) for n, r in zip(sizes, self._rows, strict=True)]
-        seeds = [
-            pa.nulls(n, pa.int64()) if r[2] is None else pa.array(r[2]) for n, r in zip(sizes, self._rows, strict=True)
-        ]
-        rows = pa.table(
-            {
-                "step": np.repeat([r[3] for r in self._rows], sizes).astype(np.int32),
-                "position": np.concatenate(places),
-                "epoch": np.repeat([r[5] for r in self._rows], sizes).astype(np.int32),
-                "sample_id": id_array(np.concatenate([r[0] for r in self._rows])),
-                "weight": np.concatenate([r[1] for r in self._rows]).astype(np.float32),
-                "seed": pa.chunked_array(seeds),
-            }
-        )
-        self._run.append("exposures", rows)
-        if self.remember:
-            self._taken.append(rows)
-        self._rows.clear()
-        self._pending = 0
-
-    # -- going on after a crash (see `training.resume`) ------------------------------------------------------------------
-
-    def take(self) -> pa.Table | None:
-        """Exposures since the last call, as rows of the table without `run_id`; None if there are none."""
-        self.flush()
-        taken, self._taken = self._taken, []
-        return pa.concat_tables(taken) if taken else None
-
-    def recall(self, rows: pa.Table) -> None:
-        """Record exposures of a run that this one goes on from."""
-        self._run.append("exposures", rows)
-        self.exposures += rows.num_rows
-
-    # -- in anybody's Trainer ----------------------------------------------------------------------------------------
-
-    def collator(self, collate: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
-        """`collate`, but the batch carries the sample ids along as a tensor [B, 2].
-
-        Items keep their id from `collate`; set `remove_unused_columns=False` so that it reaches the collator.
-        """
-        return _Collator(collate, self._column)
 
     def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
-    ) -> None:
-        """Stand at the model's door, and note how much is planned (`lineage.consumed` holds it against what comes)."""
-        self._state = state
-        counted = args.max_steps > 0
-        self._run.result["planned"] = {"epochs": None if counted else args.num_train_epochs, "steps": state.max_steps}
-        self._door = model.register_forward_pre_hook(self._enter, with_kwargs=True)
-
-    def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Follow the state, which a resumed run replaces."""
-        self._state = state
+        """Note what is planned."""
+        passes = None if args.max_steps > 0 else args.num_train_epochs
+        self._exposures.run.result["planned"] = {"epochs": passes, "steps": state.max_steps}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Say how far the run is."""
@@ -137,41 +57,173 @@ class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Leave the door and write down the rest."""
-        if self._door is not None:
-            self._door.remove()
-        self.flush()
-
-    def _enter(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        ids = kwargs.pop(TRAVELLER, None)
-        if ids is not None and module.training and self._state is not None:
-            pairs = ids.detach().cpu().numpy().view(np.uint64)
-            self.consumed(self._state.global_step, int(self._state.epoch or 0), pairs)
-        return args, kwargs
+        """Write down the rest."""
+        self._exposures.flush()
 
 
-class _Collator:
-    """Picklable, because loaders send it to their workers."""
+class EarmarkCallback(TrainerCallback):  # type: ignore[misc]
+    """Puts every `train` of the trainer that it is given to on the record of `store`.
 
-    def __init__(self, collate: Callable[[list[Any]], Any], column: str) -> None:
-        self._collate = collate
+    Args:
+        store: the store or its folder.
+        name: of job, set and model (default: the script's name).
+        column: where rows say which sample they are.
+        progress: told of steps.
+
+    Raises:
+        EarmarkError: there is no store.
+    """
+
+    def __init__(
+        self, store: Store | str | Path, *, name: str | None = None, column: str = COLUMN, progress: Progress = silent
+    ) -> None:
+        self._store = store if isinstance(store, Store) else Store.open(store)
+        self._name = name
         self._column = column
+        self._progress = progress
+        self._session: Session | None = None
+        self.run_id: str | None = None  # of the last run
 
-    def __call__(self, items: Sequence[Mapping[str, Any]]) -> Any:
-        bare, ids = [], []
-        for item in items:
-            if self._column not in item:
-                raise EarmarkError(
-                    f"items have no '{self._column}' — add the sample's id to the data set and set remove_unused_columns=False"
-                )
-            ids.append(_as_uuid(item[self._column]))
-            bare.append({k: v for k, v in item.items() if k != self._column})
-        batch = self._collate(bare)
-        batch[TRAVELLER] = torch.from_numpy(halves(ids).view(np.int64))
-        return batch
+    def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Attach to the trainer. Callbacks are not told whose they are, but the trainer stands in the frame that makes it."""
+        frame = inspect.currentframe()
+        while frame is not None:
+            owner = frame.f_locals.get("self")
+            if isinstance(owner, Trainer) and owner.args is args:
+                self.attach(owner)
+                return
+            frame = frame.f_back
+
+    def attach(self, trainer: Trainer) -> None:
+        """Record what `trainer` trains from now on; needed only for a trainer that was made without this callback."""
+        train = trainer.train
+
+        @functools.wraps(train)
+        def recorded(*given: Any, **named: Any) -> Any:
+            asked = given[0] if given else named.get("resume_from_checkpoint")
+            checkpoint = get_last_checkpoint(trainer.args.output_dir) if asked is True else asked
+            with self._recording(trainer, Path(checkpoint) if checkpoint else None):
+                return train(*given, **named)
+
+        trainer.train = recorded
+        if self not in trainer.callback_handler.callbacks:
+            trainer.add_callback(self)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Refuse to look on without recording."""
+        if self._session is None:
+            raise EarmarkError(
+                "EarmarkCallback was added after the trainer was made — give it to Trainer(callbacks=[…]), or attach(trainer)"
+            )
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Let the checkpoint carry the exposures until now."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        rows = None if self._session is None else self._session.so_far()
+        if rows is not None and folder.is_dir():
+            pq.write_table(rows.replace_schema_metadata({"earmark.run": self.run_id or ""}), folder / CARRIED)
+
+    @contextmanager
+    def _recording(self, trainer: Trainer, checkpoint: Path | None) -> Iterator[None]:
+        _check(trainer.args)
+        name, seed = self._name or default_name(), trainer.args.seed
+        ids = None
+        if hasattr(trainer.train_dataset, "__len__") and columns(trainer.train_dataset):
+            trainer.train_dataset, ids = identify(self._store, trainer.train_dataset, name=name, column=self._column)
+        with on_record(self._store, name, ids, config=_config(trainer), seed=seed, remember=True) as session:
+            self._session, self.run_id = session, session.run.id
+            follower = Follower(session.exposures, self._progress)
+            trainer.add_callback(follower)
+            try:
+                if checkpoint is not None:
+                    _go_on(session, checkpoint)
+                with _tapped(trainer, session.exposures, self._column):
+                    yield
+            finally:
+                self._session = None
+                trainer.remove_callback(follower)
+            run = session.run
+            run.result["steps"] = trainer.state.global_step
+            run.result["losses"] = [float(said["loss"]) for said in trainer.state.log_history if "loss" in said]
+            keep_model(
+                run,
+                trainer.model,
+                name=name,
+                set_digest=session.settle(),
+                seed=seed,
+                processor=trainer.processing_class,
+            )
 
 
-def _as_uuid(value: Any) -> uuid.UUID:
-    if isinstance(value, uuid.UUID):
-        return value
-    return uuid.UUID(bytes=value) if isinstance(value, bytes) else uuid.UUID(str(value))
+def _go_on(session: Session, checkpoint: Path) -> None:
+    """Record what was consumed until `checkpoint` by the run that made it."""
+    step = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")).global_step
+    run, carried = session.run, checkpoint / CARRIED
+    if not carried.exists():
+        run.result["resumed"] = [{"run": None, "step": step}]
+        run.result["warnings"] = [
+            f"{checkpoint.name} was made off the record: what its {step} steps consumed is unknown"
+        ]
+        return
+    rows = pq.read_table(carried)
+    before = rows.schema.metadata[b"earmark.run"].decode()
+    session.recall(rows.replace_schema_metadata(None))
+    run.result["resumed"] = [{"run": before, "step": step}]
+
+
+def _check(args: TrainingArguments) -> None:
+    """Refuse what would not be recorded truly."""
+    if args.world_size > 1:
+        raise EarmarkError(
+            f"this run has {args.world_size} processes, and each sees its own share of the samples — record runs of one process"
+        )
+    if args.auto_find_batch_size:
+        raise EarmarkError(
+            "auto_find_batch_size starts over where memory is short — set it to False and give per_device_train_batch_size"
+        )
+
+
+def _config(trainer: Trainer) -> dict[str, Any]:
+    config = getattr(trainer.model, "config", None)
+    return {
+        "trainer": type(trainer).__name__,
+        "arguments": plain(trainer.args.to_dict()),
+        "model": {"class": type(trainer.model).__name__, **(plain(config.to_diff_dict()) if config else {})},
+    }
+
+
+@contextmanager
+def _tapped(trainer: Trainer, exposures: Exposures, column: str) -> Iterator[None]:
+    """Within, training batches carry the ids of their samples, and are noted when they are trained on.
+
+    Only loaders of training data are touched, so what evaluates never sees an id.
+    """
+    loader: Callable[[], Any] = trainer.get_train_dataloader
+    step: Callable[..., Any] = trainer.training_step
+
+    def get_train_dataloader() -> Any:
+        trainer._set_signature_columns_if_needed()
+        collate, known = trainer.data_collator, trainer._signature_columns
+        trainer.data_collator, trainer._signature_columns = Carrying(collate, column), [*known, column]
+        try:
+            return loader()
+        finally:
+            trainer.data_collator, trainer._signature_columns = collate, known
+
+    @functools.wraps(step)
+    def training_step(model: Any, inputs: Any, *given: Any, **named: Any) -> Any:
+        ids = ids_in(inputs)
+        if ids is None:
+            raise EarmarkError(
+                "a batch was trained on that carries no sample ids — let get_train_dataloader use self.data_collator"
+            )
+        exposures.consumed(trainer.state.global_step, int(trainer.state.epoch or 0), ids)
+        return step(model, inputs, *given, **named)
+
+    trainer.get_train_dataloader, trainer.training_step = get_train_dataloader, training_step
+    try:
+        yield
+    finally:
+        del trainer.get_train_dataloader, trainer.training_step

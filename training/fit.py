@@ -38,11 +38,11 @@ from lineage.unfinished import Unfinished, claim
 from training import lora, presentation
 from training.augment import pinned
 from training.base import Base, find_base
-from training.callback import EarmarkCallback
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import check_precision, depends, deterministic, pick_device
 from training.development import Development
+from training.exposures import Exposures
 from training.families import Family, open_family
 from training.models import keep_base, opening, record_model
 from training.order import Plan
@@ -200,7 +200,7 @@ def _fit(
     progress: Progress,
 ) -> None:
     recipe, family = job.recipe, job.family
-    recorder = EarmarkCallback(run, progress=progress)
+    recorder = Exposures(run)
     saver = Saver(work, recipe, recorder, run.id)
     model = family.model(dropout=recipe.dropout, attention=recipe.attention)
     if recipe.lora is not None:
@@ -218,6 +218,7 @@ def _fit(
             scratch=folder,
             recorder=recorder,
             keeper=keeper,
+            progress=progress,
             further=[development] if development else [],
             saver=saver,
         )
@@ -234,8 +235,8 @@ def _fit(
     model = model.cpu().eval()
     run.result |= {
         "steps": steps,
-        "planned": trainer.plan.steps,
-        "exposures": recorder.exposures,
+        "planned": {"epochs": recipe.epochs, "steps": trainer.plan.steps},
+        "exposures": recorder.count,
         "losses": trainer.losses.values,
         "resumed": saver.before,
     }

@@ -156,13 +156,39 @@ def record_model(
             family.save(model, folder)
             model_id = weights_digest(folder)
         artifact = run.put(folder)
+    return note_model(
+        run,
+        model,
+        model_id=model_id,
+        artifact=artifact,
+        name=name,
+        family=family.name,
+        base=family.base.ref,
+        set_digest=set_digest,
+        seed=seed,
+    )
+
+
+def note_model(
+    run: Run,
+    model: torch.nn.Module,
+    *,
+    model_id: str,
+    artifact: str,
+    name: str,
+    family: str,
+    base: str | None,
+    set_digest: str | None,
+    seed: int | None,
+) -> str:
+    """Write the row of a model whose files are kept, and note id and artifact in the run's result; returns the id."""
     size = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     row = {
         "model_id": model_id,
         "name": name,
-        "family": family.name,
-        "base": family.base.ref,
+        "family": family,
+        "base": base,
         "parameters": size,
         "trainable": trained if set_digest is not None else 0,
         "artifact": artifact,

@@ -27,7 +27,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lineage.unfinished import Unfinished
 from training import tensors
-from training.callback import EarmarkCallback
+from training.exposures import Exposures
 from training.recipe import Recipe
 
 PAUSE = 20.0
@@ -49,7 +49,7 @@ class Part(Protocol):
 class Saver(TrainerCallback):  # type: ignore[misc]
     """Writes the state of one run into `work`; None writes nothing."""
 
-    def __init__(self, work: Unfinished | None, recipe: Recipe, recorder: EarmarkCallback, run_id: str) -> None:
+    def __init__(self, work: Unfinished | None, recipe: Recipe, recorder: Exposures, run_id: str) -> None:
         self._work = work
         self._seconds = recipe.save_seconds
         self._steps = recipe.save_steps

@@ -21,12 +21,14 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from lineage.errors import EarmarkError
 from lineage.ids import halves
-from training.callback import EarmarkCallback
+from training.callback import Follower
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus
 from training.determinism import seed_all
+from training.exposures import Exposures
 from training.order import Exposure, Plan, step_seed
 from training.presentation import Presentation
+from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.resume import Saver
 
@@ -36,7 +38,7 @@ OPTIMISER = {"optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2": 0.99
 class RecordedTrainer(Trainer):  # type: ignore[misc]
     """Trains one model by one recipe on one corpus; `weights` [n] are those of the corpus's utterances.
 
-    `further` are told of each step after `recorder` and `keeper`, in their order; `saver` comes last.
+    `further` are told of each step after `progress` and `keeper`, in their order; `saver` comes last.
     """
 
     def __init__(
@@ -48,16 +50,17 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         *,
         device: str,
         scratch: Path,
-        recorder: EarmarkCallback,
+        recorder: Exposures,
         keeper: CheckpointKeeper,
         further: Sequence[TrainerCallback] = (),
         saver: Saver | None = None,
+        progress: Progress = silent,
     ) -> None:
         super().__init__(
             model=model,
             args=_arguments(recipe, device, scratch),
             train_dataset=range(len(corpus)),
-            callbacks=[recorder, keeper, *further, *([saver] if saver else [])],
+            callbacks=[Follower(recorder, progress), keeper, *further, *([saver] if saver else [])],
         )
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True

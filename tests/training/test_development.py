@@ -71,7 +71,7 @@ def test_patience_ends_a_run(store: Store, recipe: Recipe, scripted: list[float]
     run = store.resolve_run(made.run_id)
     assert run.result["development"]["stopped"]
     assert [m["wer"] for m in run.result["development"]["curve"]] == [0.9, 0.5, 0.6, 0.5]
-    assert (run.result["steps"], run.result["planned"], run.result["exposures"]) == (20, 25, 4 * 24)
+    assert (run.result["steps"], run.result["planned"]["steps"], run.result["exposures"]) == (20, 25, 4 * 24)
     assert run.result["development"]["kept"]["step"] == (10 if keep == "best" else 20)
 
 

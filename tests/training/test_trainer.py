@@ -9,10 +9,10 @@ import torch
 from lineage.ids import halves
 from lineage.sets import resolve_set
 from lineage.store import Store
-from training.callback import EarmarkCallback
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import deterministic
+from training.exposures import Exposures
 from training.families import open_family
 from training.order import Exposure, Plan
 from training.recipe import Recipe
@@ -35,7 +35,7 @@ def fit(
             weights.astype(np.float32),
             device="cpu",
             scratch=scratch,
-            recorder=EarmarkCallback(run),
+            recorder=Exposures(run),
             keeper=CheckpointKeeper(0, scratch),
         )
         trainer.train()
@@ -56,7 +56,7 @@ def test_the_loss_is_the_weighted_sum_over_all_tokens(
             np.r_[weights, np.ones(len(corpus) - 4)].astype(np.float32),
             device="cpu",
             scratch=tmp_path,
-            recorder=EarmarkCallback(run),
+            recorder=Exposures(run),
             keeper=CheckpointKeeper(0, tmp_path),
         )
         batch = trainer.presentation.collate([trainer.presentation[Exposure(i, 7)] for i in range(4)])
