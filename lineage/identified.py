@@ -171,11 +171,16 @@ def rows(data: Any) -> Iterator[Mapping[str, Any]]:
     """The rows, with sound as bytes or as a path, however the data set would decode it; labels by their names."""
     features = getattr(data, "features", None) or {}
     labels = {c: f.names for c, f in features.items() if hasattr(f, "names") and hasattr(f, "int2str")}
-    for column, feature in features.items():
+    for row in undecoded(data):
+        yield {c: labels[c][v] if c in labels and v is not None else v for c, v in row.items()}
+
+
+def undecoded(data: Any) -> Any:
+    """The data set with its columns of sound as they are stored, so that reading a row decodes nothing."""
+    for column, feature in (getattr(data, "features", None) or {}).items():
         if getattr(feature, "decode", False):
             data = data.cast_column(column, type(feature)(decode=False))
-    for row in data:
-        yield {c: labels[c][v] if c in labels and v is not None else v for c, v in row.items()}
+    return data
 
 
 def place_of(value: Any) -> tuple[str | None, Callable[[], bytes] | None]:
