@@ -22,6 +22,7 @@ import functools
 import inspect
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
@@ -337,7 +338,7 @@ def _how(name: str, arguments: Mapping[str, Any], function: Callable[..., Any] |
     told |= {k: v for k, v in arguments.items() if k in ("column", "stratify_by_column")}
     others = sorted(arguments.keys() - told.keys() - {"remove_columns", "cache_file_name", "desc"})
     said: dict[str, Any] = {"arguments": told, "digests": {k: _digest(arguments[k]) for k in others}}
-    code = transforms.code_version()
+    code = transforms.code_version(Path(__file__))
     if function is not None:
         said["function"] = getattr(function, "__qualname__", type(function).__name__)
         code = _digest(function)

@@ -154,7 +154,9 @@ def _say_course(result: dict[str, Any]) -> None:
     development = result.get("development")
     if development is not None:
         kept, last = development["kept"], development["curve"][-1]
-        stopped = f", stopped after step {last['step']} of {result['planned']['steps']}" if development["stopped"] else ""
+        stopped = (
+            f", stopped after step {last['step']} of {result['planned']['steps']}" if development["stopped"] else ""
+        )
         say(f"  WER in development: {100 * kept['wer']:.1f} % after step {kept['step']}, which is kept{stopped}")
 
 
