@@ -244,6 +244,36 @@ def inherited(parents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def heir(
+    parents: Sequence[Mapping[str, Any]],
+    every: Sequence[Mapping[str, Any]],
+    wave: Waveform,
+    text: str | None,
+    attributes: Mapping[str, str] | None = None,
+) -> NewSample:
+    """The sample of this sound and these words, made of samples whose rows are `every`.
+
+    `parents` are those of them that it speaks for: all but a noise beneath. `attributes` win over inherited ones.
+    """
+    given, digest = inherited(parents), audio_digest(wave.pcm, wave.rate)
+    return NewSample(
+        sample_id(digest, text),
+        digest,
+        given["kind"],
+        wave.duration_s,
+        wave.rate,
+        wave.channels,
+        transcript=text,
+        speaker_key=given["speaker_key"],
+        source=given["source"],
+        licence=joint_licence(p["licence"] for p in every),
+        roots=tuple(sorted({root for p in every for root in p["root_ids"] or (p["sample_id"],)})),
+        attributes={**given["attributes"], **(attributes or {})},
+        clip=encode(wave),
+        facts=listen(wave),
+    )
+
+
 def edge(child: uuid.UUID, parent: uuid.UUID, how: str, role: str, place: transforms.Placement) -> dict[str, Any]:
     """A row of `edges` for an only parent of a transform without chance."""
     return {"child_id": child, "parent_id": parent, "transform_id": how, "role": role, "position": 0, **place._asdict()}
@@ -301,7 +331,6 @@ def _child(recipe: _Recipe, stock: _Stock, job: Job) -> _Child:
     kind, facts, words = recipe.kind, stock.facts, stock.words
     parents = [Parent(s, stock.sounds[s], dict(facts[s]["attributes"] or ()), job.part) for s in job.samples]
     main = [facts[s] for s in job.parents]
-    given = inherited(main)
     try:
         draw = Draw(recipe.seed, job.samples)
         result = kind.make(parents, draw, **settle(recipe.parameters, draw))
@@ -309,31 +338,14 @@ def _child(recipe: _Recipe, stock: _Stock, job: Job) -> _Child:
         check_sound(wave, "the child")
         said = [words[s] for s in job.parents if s in words]
         text = transcript(job.text) if job.text is not None else None if kind.cuts else " ".join(said) or None
-        if kind.cuts and text is None and given["kind"] == "speech":
+        if kind.cuts and text is None and any(p["kind"] == "speech" for p in main):
             raise EarmarkError("a part needs its own words — give its text")
     except AudioRefused as error:
         raise EarmarkError(f"{kind.name} of sample {job.parents[0]}: {error.problem} — leave the sample out") from error
     except EarmarkError as error:
         raise EarmarkError(f"{kind.name} of sample {job.parents[0]}: {error}") from error
-    digest = audio_digest(wave.pcm, wave.rate)
-    child = sample_id(digest, text)
-    sample = NewSample(
-        child,
-        digest,
-        given["kind"],
-        wave.duration_s,
-        wave.rate,
-        wave.channels,
-        transcript=text,
-        speaker_key=given["speaker_key"],
-        source=given["source"],
-        licence=joint_licence(facts[s]["licence"] for s in job.samples),
-        roots=tuple(sorted({root for s in job.samples for root in facts[s]["root_ids"] or (s,)})),
-        attributes={**given["attributes"], **result.attributes, **recipe.attributes},
-        clip=encode(wave),
-        facts=listen(wave),
-    )
-    return _Child(child, sample, result)
+    sample = heir(main, [facts[s] for s in job.samples], wave, text, {**result.attributes, **recipe.attributes})
+    return _Child(sample.id, sample, result)
 
 
 def _edges(recipe: _Recipe, how: str, job: Job, child: _Child, facts: Facts) -> list[dict[str, Any]]:

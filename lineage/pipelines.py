@@ -30,7 +30,6 @@ import rfc8785
 from lineage import derive, environment, identity, transforms
 from lineage.audio import Waveform, check_sound, encode, quantise, read_audio
 from lineage.errors import EarmarkError
-from lineage.facts import listen
 from lineage.identified import COLUMN, identify, place_of, rows, sample_ids, set_of, undecoded
 from lineage.ids import id_array
 from lineage.manifests.columns import AUDIO, TEXT, canonical
@@ -110,19 +109,19 @@ class Tracked:
             children = derive.apply(run, "resample", distinct, parameters={"rate": rate})
             became = dict(zip(distinct, children.ids, strict=True))
             made = self._set(run, [became[i] for i in before], children.samples)
-        from datasets import Audio
 
-        def resampled(row: dict[str, Any]) -> dict[str, Any]:
-            ((_, wave),) = self.store.vault.waveforms([became[uuid.UUID(row[COLUMN])]])
-            return {column: {"bytes": encode(wave), "path": None}, COLUMN: str(became[uuid.UUID(row[COLUMN])])}
+        def resampled(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+            ids = [became[uuid.UUID(i)] for i in batch[COLUMN]]
+            cells = {
+                i: {"bytes": encode(w), "path": None} for i, w in self.store.vault.waveforms(list(dict.fromkeys(ids)))
+            }
+            return {column: [cells[i] for i in ids], COLUMN: [str(i) for i in ids]}
 
-        raw = self.dataset.cast_column(column, Audio(decode=False))
-        return Tracked(
-            self.store,
-            raw.map(resampled, load_from_cache_file=False, new_fingerprint=made.digest[:16]),
-            self.name,
-            made,
+        # its fingerprint is the set's, or `datasets` would pickle the store to find one
+        data = self.dataset.map(
+            resampled, batched=True, batch_size=BATCH, load_from_cache_file=False, new_fingerprint=made.digest[:16]
         )
+        return Tracked(self.store, data, self.name, made)
 
     # -- what chooses rows -------------------------------------------------------------------------------------------
 
@@ -213,15 +212,13 @@ class Tracked:
         for i in changed:
             parent, row = parents[i], new[i]
             try:
-                child, length = _child(
-                    self.store, facts[parent], parent, sounds[parent], words.get(parent), row, old[parent]
-                )
+                child = _child(facts[parent], sounds[parent], words.get(parent), row, old[parent])
             except EarmarkError as error:
                 raise EarmarkError(f"what map() made of sample {parent} cannot go on the record: {error}") from error
             ids[i] = child.id
             if child.id != parent:
+                place = transforms.Placement(0.0, 0.0, child.duration_s)
                 recorder.use({k: v for k, v in how.items() if k != "said"})
-                place = transforms.Placement(0.0, 0.0, length)
                 recorder.add(child, [derive.edge(child.id, parent, how["transform_id"], facts[parent]["kind"], place)])
         return ids
 
@@ -298,38 +295,14 @@ def _differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _child(
-    store: Store,
-    facts: Mapping[str, Any],
-    parent: uuid.UUID,
-    sound: Waveform,
-    words: str | None,
-    row: Mapping[str, Any],
-    old: Mapping[str, Any],
-) -> tuple[NewSample, float]:
-    """The sample that a row is now, and its length in seconds; what the row does not say is as the parent has it."""
+    facts: Mapping[str, Any], sound: Waveform, words: str | None, row: Mapping[str, Any], old: Mapping[str, Any]
+) -> NewSample:
+    """The sample that a row is now; what the row does not say is as its parent has it."""
     cell, said = _cell(row, AUDIO), _cell(row, TEXT)
     wave = sound if cell is None or _bytes(cell) == _bytes(_cell(old, AUDIO)) else quantise(heard(cell))
     check_sound(wave, "the sound")
     text = words if said is None or said == _cell(old, TEXT) else transcript(said)
-    given = derive.inherited([facts])
-    digest = identity.audio_digest(wave.pcm, wave.rate)
-    sample = NewSample(
-        identity.sample_id(digest, text),
-        digest,
-        given["kind"],
-        wave.duration_s,
-        wave.rate,
-        wave.channels,
-        transcript=text,
-        speaker_key=given["speaker_key"],
-        source=given["source"],
-        licence=facts["licence"],
-        roots=tuple(sorted(facts["root_ids"] or (parent,))),
-        attributes=given["attributes"],
-        clip=encode(wave),
-        facts=listen(wave),
-    )
-    return sample, wave.duration_s
+    return derive.heir([facts], [facts], wave, text)
 
 
 def _how(name: str, arguments: Mapping[str, Any], function: Callable[..., Any] | None = None) -> dict[str, Any]:

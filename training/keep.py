@@ -1,7 +1,7 @@
 """Models of somebody's own scripts, kept and put on the record by what they are found to be.
 
-A model that stands on a base which one of the families opens becomes a model of that family: it is evaluated, attributed and
-published like one that a recipe trained. Any other model is kept as it is, family 'other', with its id and its lineage.
+A model that stands on a base which one of the families opens becomes a model of that family: it is evaluated and published
+like one that a recipe trained. Any other model is kept as it is, family 'other', with its id and its lineage.
 """
 
 from __future__ import annotations
