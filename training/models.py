@@ -79,10 +79,16 @@ def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     """Open a model on record.
 
     Raises:
-        EarmarkError: it is not there, or the base that its adapters need is neither where it was nor in the store.
+        EarmarkError: it is not there, of no family, or the base that its adapters need is neither where it was nor in the
+            store.
     """
     record = resolve_model(store, ref)
-    opens = store.resolve_run(record.run_id).config["opens"]
+    opens = store.resolve_run(record.run_id).config.get("opens")
+    if opens is None:
+        raise EarmarkError(
+            f"model {record.name} is of no family that is known here (a script of its own trained it) — its files are "
+            f"{store.artifact(record.artifact)}"
+        )
     folder = store.artifact(record.artifact)
     whole = opens["method"] == "full"
     # Opened on its base, not on its own files, so that models of one base share tokeniser, features and corpora.
