@@ -37,7 +37,7 @@ def listing(folder: Path) -> list[list[str]]:
     listed = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         relative = path.relative_to(folder).as_posix()
-        if not relative.startswith(("proof/", "__pycache__/")):
+        if not relative.startswith(("proof/", "__pycache__/", ".cache/")):
             with path.open("rb") as stream:
                 listed.append([relative, hashlib.file_digest(stream, "sha256").hexdigest()])
     return listed

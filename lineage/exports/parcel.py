@@ -19,7 +19,8 @@ Progress = Callable[[int, int], None]
 class Parcel:
     """One export in the making.
 
-    `personal` asks for names and words also where the format does not need them. `reading` are lines for the README that
+    `personal` asks for names and words also where the format does not need them. What is `public` is for anybody to see:
+    speakers go by their keys, and of other runs no manifest goes along. `reading` are lines for the README that
     say how the files are opened; `result` are facts for the run's record.
     """
 
@@ -29,6 +30,7 @@ class Parcel:
     folder: Path
     personal: bool
     progress: Progress
+    public: bool = False
     reading: list[str] = field(default_factory=list)
     result: dict[str, Any] = field(default_factory=dict)
 

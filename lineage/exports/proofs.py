@@ -39,7 +39,7 @@ def write(parcel: Parcel, files: bytes) -> None:
             continue
         path = [node.hex() for node in inclusion_path(leaves, entry.position)]
         proofs.append({"entry": entry.to_bytes().decode(), "path": path})
-        if own.config["personal"] or entry.run == own.id:
+        if (own.config["personal"] and not parcel.public) or entry.run == own.id:
             name = f"{entry.run}.json"
             shutil.copyfile(store.root / "manifests" / name, folder / "manifests" / name)
     value = {"format": INCLUSION_FORMAT, "export": own.id, "proofs": proofs}

@@ -76,12 +76,8 @@ def export(
             parcel = Parcel(store, run, subject, staging, personal, progress or (lambda done, total: None))
             kind.write(parcel)
             parcel.write("README.txt", _readme(parcel, kind))
-            for script in (lineage.verifier.__file__, check.__file__):
-                shutil.copyfile(script, staging / Path(script).name)
-            files = check.text_of(check.listing(staging))
-            digest = hashlib.sha256(files).hexdigest()
-            run.outputs.append(digest)
-            run.result |= parcel.result
+            add_verifier(parcel)
+            files = close(parcel)
         proofs.write(parcel, files)
         staging.replace(out)
     except OSError as error:
@@ -90,7 +86,23 @@ def export(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Shared(out, run.id, digest, kind.name, subject, parcel.result.get("samples"), parcel.result.get("erased", 0))
+    return Shared(
+        out, run.id, run.outputs[-1], kind.name, subject, parcel.result.get("samples"), parcel.result.get("erased", 0)
+    )
+
+
+def add_verifier(parcel: Parcel) -> None:
+    """Put the scripts into the folder with which an outsider checks it."""
+    for script in (lineage.verifier.__file__, check.__file__):
+        shutil.copyfile(script, parcel.folder / Path(script).name)
+
+
+def close(parcel: Parcel) -> bytes:
+    """Put on the run's record what the folder holds; returns the listing of its files, whose digest is the run's output."""
+    files = check.text_of(check.listing(parcel.folder))
+    parcel.run.outputs.append(hashlib.sha256(files).hexdigest())
+    parcel.run.result |= parcel.result
+    return files
 
 
 def _resolve(store: Store, ref: str, kind: Format) -> Subject:

@@ -66,7 +66,8 @@ def utterances(parcel: Parcel) -> Iterator[Utterance]:
         present = store.vault.audio_digests(chunk)
         wanted = [i for i in chunk.to_pylist() if i in present]
         fresh = {facts[i]["speaker_key"] for i in wanted} - names.keys() - {None}
-        names |= store.vault.speakers(fresh) if fresh else {}
+        if fresh:
+            names |= {key: str(key) for key in fresh} if parcel.public else store.vault.speakers(fresh)
         for (sample, wave), sound in in_order(lambda item: encode(item[1]), store.vault.waveforms(wanted)):
             row = facts[sample]
             yield Utterance(
