@@ -53,7 +53,7 @@ def address(repo: str, kind: str) -> str:
         EarmarkError: it is no `owner/name`.
     """
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(repo)
@@ -133,13 +133,13 @@ def _commit(api: HfApi, folder: Path, repo: str, kind: str, branch: str, message
 
     ours = {p.relative_to(folder).as_posix(): p for p in _files(folder)}
     there = api.list_repo_files(repo, repo_type=kind, revision=branch)
-    operations = [
+    operations: list[CommitOperationAdd | CommitOperationDelete] = [
         *(CommitOperationDelete(name, is_folder=False) for name in sorted(set(there) - ours.keys())),
         *(CommitOperationAdd(name, str(path)) for name, path in ours.items()),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the hub's advice on metadata; what is wrong is an error
-        done = api.create_commit(repo, operations, commit_message=message, repo_type=kind, revision=branch)
+        done = api.create_commit(repo, [*operations], commit_message=message, repo_type=kind, revision=branch)
     return str(done.oid)
 
 

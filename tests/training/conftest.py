@@ -6,9 +6,10 @@ import base64
 import json
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -23,11 +24,13 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
+import training.hub
 from lineage.audio import Waveform, encode, quantise
 from lineage.identity import audio_digest, sample_id
 from lineage.recorder import NewSample, Recorder
 from lineage.sets import SampleSet, create_set
 from lineage.store import Store
+from tests.training.hub_server import TOKEN, Hub, serving
 from training.families.pretrained import quiet
 from training.fit import train
 from training.recipe import Recipe
@@ -217,3 +220,19 @@ def populate() -> Callable[..., SampleSet]:
 def recipe(base: Path) -> Recipe:
     """Two epochs of the tiny model on `train`."""
     return Recipe(name="tiny", base=str(base), train="train", epochs=2, batch_size=5, learning_rate=3e-3, dropout=0.1)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A hub at which the client of this process is pointed, as `HF_ENDPOINT` would."""
+    with serving() as made:
+        constants = huggingface_hub.constants
+        monkeypatch.setattr(constants, "ENDPOINT", made.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", made.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(training.hub, "PAUSES", (0.01,) * 4)
+        yield made

@@ -99,10 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b"".join(iter(self._chunk, b""))
-        else:
-            body = self.rfile.read(size)
+        chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        body = b"".join(iter(self._chunk, b"")) if chunked else self.rfile.read(size)
         url = urlsplit(self.path)
         request = f"{self.command} {unquote(url.path)}"
         self.hub.requests.append(request)
@@ -123,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self._answer(status, data, headers)
 
-    do_GET = do_HEAD = do_POST = do_PUT = _serve
+    do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
 
     def _chunk(self) -> bytes:
         size = int(self.rfile.readline(), 16)
@@ -240,9 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if value["oid"] not in self.hub.bulk:
                     return 400, {"error": f"{value['path']} was not uploaded"}, {}
                 files[value["path"]] = self.hub.bulk[value["oid"]]
-            elif key == "deletedFile":
-                if files.pop(value["path"], None) is None:
-                    return 404, {"error": "A file with this name doesn't exist"}, {"X-Error-Code": "EntryNotFound"}
+            elif key == "deletedFile" and files.pop(value["path"], None) is None:
+                return 404, {"error": "A file with this name doesn't exist"}, {"X-Error-Code": "EntryNotFound"}
         repo.branches[branch].append(files)
         sha = repo.head(branch)
         return 200, {"commitUrl": f"{self.hub.url}/{name}/commit/{sha}", "commitOid": sha}, {}

@@ -8,32 +8,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 
 from lineage.errors import EarmarkError
-from tests.training.hub_server import TOKEN, Hub, serving
+from tests.training.hub_server import TOKEN, Hub
 from training import hub as hub_module
 from training.hub import address, push
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A hub at which the client of this process is pointed, as `HF_ENDPOINT` would."""
-    with serving() as made:
-        constants = huggingface_hub.constants
-        monkeypatch.setattr(constants, "ENDPOINT", made.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", made.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(hub_module, "PAUSES", (0.01,) * 4)
-        yield made
 
 
 @pytest.fixture

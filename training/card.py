@@ -1,0 +1,421 @@
+"""A model card from the record: what the model is, how well it does for whom, what it was made of, and how that is checked.
+
+The card is for people who have nothing but the hub's page: every figure with its interval and the number of speakers behind
+it, every set with its digest. It says what nobody stated ("not stated") instead of leaving it out. Laws: the same record
+gives the same text; nothing in it speaks of a person or of a single sample; a figure that is not on record is not in it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from lineage.log import tree_root
+from lineage.runs import RunInfo
+from lineage.sets import SampleSet, resolve_set
+from lineage.store import Store
+from lineage.subjects import without_folder
+from training import terms
+from training.languages import find_language
+from training.models import Model
+
+TASK = "automatic-speech-recognition"
+RATES = {"wer": "WER", "cer": "CER"}  # error rates that hubs know
+WHOLE = "all"
+AUTO = {"ctc": "AutoModelForCTC", "voxtral": "VoxtralForConditionalGeneration"}
+BASE = "base"  # folder of the base beside adapters, where no hub has it
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is on record of a model: rows of `metrics` and `effects`, its training run, its sets, what is behind it."""
+
+    model: Model
+    run: RunInfo
+    metrics: tuple[Mapping[str, Any], ...]
+    effects: tuple[Mapping[str, Any], ...]
+    sets: Mapping[str, SampleSet]
+    origins: tuple[terms.Origin, ...]
+    speakers: Mapping[str, int]  # by digest of the set
+    position: int  # of the last run that any of it stands in
+    root: str  # of the log up to there
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe's fields, base and name without the folders of this machine; empty for an adopted base."""
+        fields = self.run.config.get("recipe") or {}
+        return {**fields, **{n: without_folder(fields[n]) for n in ("base", "name") if n in fields}}
+
+
+def findings(store: Store, model: Model) -> Findings:
+    """Everything that a card tells of a model."""
+    metrics = store.sql(
+        """SELECT * FROM metrics WHERE model_id = ?
+        QUALIFY row_number() OVER (PARTITION BY metric, slice, set_digest, normaliser ORDER BY run_id DESC) = 1
+        ORDER BY set_digest, normaliser, metric, slice <> 'all', slice""",
+        [model.model_id],
+    ).to_pylist()
+    run = store.resolve_run(model.run_id)
+    effects = _effects(store, model, run)
+    digests = {d for d in (model.set_digest, *(m["set_digest"] for m in metrics)) if d is not None}
+    origins = terms.behind_model(store, model.model_id) if model.set_digest is not None else []
+    told = {run.id, *(row["run_id"] for row in (*metrics, *effects))}
+    position = max(e.position for e in store.log.entries() if e.run in told)
+    return Findings(
+        model,
+        run,
+        tuple(metrics),
+        tuple(effects),
+        {d: resolve_set(store, d) for d in sorted(digests)},
+        tuple(origins),
+        {d: _speakers(store, d) for d in sorted(digests)},
+        position,
+        tree_root(store.log.leaves()[: position + 1]).hex(),
+    )
+
+
+def _effects(store: Store, model: Model, run: RunInfo) -> list[Mapping[str, Any]]:
+    """The newest audit of this model's recipe on its training set."""
+    audits = [
+        r.id
+        for r in store.runs()
+        if r.kind == "ablate" and r.status == "completed" and r.job == run.job and model.set_digest in r.inputs
+    ]
+    if not audits:
+        return []
+    query = "SELECT * FROM effects WHERE run_id = ? ORDER BY metric DESC, train_slice, eval_slice"
+    rows: list[Mapping[str, Any]] = store.sql(query, [audits[-1]]).to_pylist()
+    return rows
+
+
+def _speakers(store: Store, digest: str) -> int:
+    query = """
+        SELECT count(DISTINCT speaker_key) AS n FROM samples
+        WHERE sample_id IN (SELECT sample_id FROM members WHERE set_digest = ?)"""
+    return int(store.sql(query, [digest])["n"][0].as_py())
+
+
+def model_card(found: Findings, repo: str, *, licence: str | None = None, use: str | None = None) -> str:
+    """The text of the card, metadata first.
+
+    Args:
+        found: what is on record.
+        repo: where the model is published, `owner/name`.
+        licence: of the model, as SPDX; by default that of all its recordings at once.
+        use: what the model is meant for, Markdown in its maker's words.
+    """
+    given = licence or terms.joint(found.origins)
+    parts = [
+        f"# {cell(_name(found))}",
+        _opening(found, repo),
+        heading("Intended use", (use or "").strip() or "Not stated by whoever published it."),
+        heading("How well it does", _results(found)),
+        heading("Known gaps", "\n".join(f"- {gap}" for gap in gaps(found)) or "None on record."),
+        heading("What it was trained on", _data(found)),
+        heading("What its training data did", _influence(found)),
+        heading("Licence", _licence(found, given, licence is not None)),
+        heading("How it was trained", _training(found)),
+        heading("How to check it", _checking(found)),
+    ]
+    text = "\n\n".join(p for p in parts if p) + "\n"
+    return str(ModelCard(f"---\n{_metadata(found, given).to_yaml()}\n---\n{text}"))
+
+
+def _name(found: Findings) -> str:
+    return without_folder(found.model.name)
+
+
+def _metadata(found: Findings, licence: str | None) -> ModelCardData:
+    language = find_language(found.recipe.get("language") or "")
+    base = found.recipe.get("base") or ""
+    adapters = found.recipe.get("method") == "lora"
+    results = [
+        EvalResult(
+            task_type=TASK,
+            task_name="Automatic speech recognition",
+            dataset_type=_slug(found.sets[m["set_digest"]].name),
+            dataset_name=found.sets[m["set_digest"]].name,
+            dataset_config=m["slice"],
+            dataset_revision=m["set_digest"],
+            metric_type=m["metric"],
+            metric_name=RATES[m["metric"]],
+            metric_value=round(100 * m["value"], 2),
+            metric_args={
+                **{end: None if m[end] is None else round(100 * m[end], 2) for end in ("low", "high")},
+                "level": m["level"],
+                "speakers": m["speakers"],
+                "normaliser": m["normaliser"],
+            },
+        )
+        for m in found.metrics
+        if m["metric"] in RATES
+    ]
+    return ModelCardData(
+        language=language.code if language is not None else None,
+        **terms.metadata(licence),  # type: ignore[arg-type]
+        library_name="peft" if adapters else "transformers",
+        pipeline_tag=TASK,
+        tags=["earmark", "speech", found.model.family],
+        base_model=base if on_hub(base) else None,
+        metrics=sorted({m["metric"] for m in found.metrics if m["metric"] in RATES}) or None,
+        model_name=_name(found),
+        eval_results=results or None,
+    )
+
+
+def on_hub(base: str) -> bool:
+    """Whether a base was named by a hub id, so that others can have it from there."""
+    return base.count("/") == 1 and ":" not in base
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_./" else "-" for c in name)
+
+
+def _opening(found: Findings, repo: str) -> str:
+    run, fields = found.run, found.recipe
+    how = {"lora": "low-rank adapters on", "full": "fine-tuned from"}.get(fields.get("method", ""), "a copy of")
+    return (
+        f"A speech recogniser ({found.model.family}), {how} `{code(fields.get('base') or without_folder(found.model.base))}`. "
+        "Everything on this page was written by [Earmark](https://github.com/earmark-audit/earmark) from the record "
+        f"of its training, run `{run.id}` of {run.ended.date().isoformat()}.\n\n```python\n{_loading(found, repo)}\n```\n\n"
+        f"Its identity is the SHA-256 of its weights as tensors: `{found.model.model_id}`."
+    )
+
+
+def _loading(found: Findings, repo: str) -> str:
+    """Python that loads the model with `transformers`."""
+    auto = AUTO.get(found.model.family, "AutoModelForSpeechSeq2Seq")
+    if found.recipe.get("method") != "lora":
+        return f'from transformers import {auto}\n\nmodel = {auto}.from_pretrained("{repo}")'
+    base = f'"{found.recipe["base"]}"' if on_hub(found.recipe["base"]) else f'snapshot_download("{repo}") + "/{BASE}"'
+    fetch = "" if on_hub(found.recipe["base"]) else "from huggingface_hub import snapshot_download\n"
+    return (
+        f"{fetch}from peft import PeftModel\nfrom transformers import {auto}\n\n"
+        f'model = PeftModel.from_pretrained({auto}.from_pretrained({base}), "{repo}")'
+    )
+
+
+# -- figures -------------------------------------------------------------------------------------------------------------
+
+
+def _results(found: Findings) -> str:
+    if not found.metrics:
+        return "It was not evaluated on the record."
+    parts = []
+    for (digest, text), group in groupby(found.metrics, key=lambda m: (m["set_digest"], m["normaliser"])):
+        rows = list(group)
+        level = next((m["level"] for m in rows if m["level"] is not None), 0.95)
+        parts.append(
+            f"On set {cell(found.sets[digest].name)} (`{digest}`), texts normalised by `{code(text or 'none')}`. "
+            f"Intervals hold {100 * level:g} % and come from resampling speakers; a rate is Σ errors / Σ words "
+            "(characters for CER)."
+        )
+        for metric, label in RATES.items():
+            lines = [
+                [
+                    m["slice"],
+                    percent(m["value"]),
+                    interval(m["low"], m["high"]),
+                    m["speakers"],
+                    m["samples"],
+                    m["words"],
+                ]
+                for m in rows
+                if m["metric"] == metric
+            ]
+            if lines:
+                parts.append(table(["slice", label, "interval", "speakers", "utterances", "words"], lines))
+    return "\n\n".join(parts)
+
+
+def gaps(found: Findings) -> list[str]:
+    """Where the model is not to be relied on: what was not measured, or measured on too few, or is clearly worse.
+
+    Clearly worse means that the slice's whole interval lies above the rate of the whole set.
+    """
+    told = [] if found.metrics else ["It was not evaluated on the record: nothing is known of how well it does."]
+    rates = [m for m in found.metrics if m["metric"] == "wer"]
+    whole = {(m["set_digest"], m["normaliser"]): m["value"] for m in rates if m["slice"] == WHOLE}
+    for m in rates:
+        where = f"{cell(m['slice'])} of set {cell(found.sets[m['set_digest']].name)}"
+        overall = whole.get((m["set_digest"], m["normaliser"]))
+        if m["low"] is None or m["high"] is None or math.isnan(m["low"]):
+            told.append(f"{where}: {m['speakers']} speakers are too few to say how far {percent(m['value'])} holds.")
+        elif m["slice"] != WHOLE and overall is not None and m["low"] > overall:
+            told.append(
+                f"{where} is served clearly worse: {percent(m['value'])} ({interval(m['low'], m['high'])}) "
+                f"against {percent(overall)} of the whole."
+            )
+    if any(o.licence is None for o in found.origins):
+        told.append("The licence of some training recordings is not on record.")
+    return told
+
+
+def _influence(found: Findings) -> str:
+    rows = [e for e in found.effects if e["metric"] == "wer" and e["eval_slice"] in (e["train_slice"], WHOLE)]
+    if not rows:
+        return "No audit of this recipe is on record."
+    lines = [
+        [
+            e["train_slice"], e["eval_slice"], points(e["estimate"]), interval(e["low"], e["high"], points),
+            points(e["control"]), e["verdict"],
+        ]
+        for e in rows
+    ]  # fmt: skip
+    seeds = rows[0]["seeds"]
+    return (
+        f"The model was retrained without each slice of its training data, over {seeds} paired seeds, beside random removals "
+        "of the same size. Δ is the change of WER in points; positive: the model is worse without that slice.\n\n"
+        + table(["left out", "measured on", "Δ", "interval", "random removal", "its data …"], lines)
+    )
+
+
+# -- data and terms ------------------------------------------------------------------------------------------------------
+
+
+def _data(found: Findings) -> str:
+    if found.model.set_digest is None:
+        return "Nothing is on record of the data that this base was trained on."
+    tested = {m["set_digest"] for m in found.metrics}
+    lines = [
+        [
+            "training" if s.digest == found.model.set_digest else "evaluation", s.name, s.size, hours(s.duration_s),
+            found.speakers[s.digest], f"`{s.digest}`",
+        ]
+        for s in sorted(found.sets.values(), key=lambda s: (s.digest != found.model.set_digest, s.name))
+        if s.digest == found.model.set_digest or s.digest in tested
+    ]  # fmt: skip
+    shown = table(["use", "set", "samples", "hours", "speakers", "digest"], lines)
+    return f"{shown}\n\nThe recordings behind the training set, at any remove:\n\n{sources(found.origins)}"
+
+
+def sources(origins: Iterable[terms.Origin]) -> str:
+    """A table of sources with their licences."""
+    lines = [[o.source or "not stated", o.licence or "not stated", o.recordings, o.speakers] for o in origins]
+    return table(["source", "licence", "recordings", "speakers"], lines)
+
+
+def _licence(found: Findings, licence: str | None, own: bool) -> str:
+    behind = terms.joint(found.origins)
+    of_data = (
+        f"The recordings behind it are under `{code(behind)}`."
+        if behind
+        else "The licence of its data is not on record."
+    )
+    return f"The model is under `{code(licence or '')}`. {of_data}" if own else of_data
+
+
+# -- how it was made, and how that is checked ----------------------------------------------------------------------------
+
+
+def _training(found: Findings) -> str:
+    if not found.recipe:
+        return "Nobody here trained it: it is a base, taken over as it is."
+    wanted = (
+        "family",
+        "base",
+        "method",
+        "language",
+        "task",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "schedule",
+        "seed",
+    )
+    lines = [[name, found.recipe[name]] for name in wanted if found.recipe.get(name) is not None]
+    run, packages = found.run, found.run.environment.get("packages", {})
+    versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "peft") if name in packages)
+    return (
+        table(["field", "value"], lines)
+        + f"\n\nThe whole recipe is in `recipe.yaml`, what else the weights depend on in `training.json`. It took "
+        f"{run.wall_s:.0f} s and {run.cpu_s:.0f} s of CPU time; {versions}; code {run.code_version}."
+    )
+
+
+def _checking(found: Findings) -> str:
+    tests = [f"earmark evaluate MODEL {s.name}" for s in _tested(found)]
+    commands = [
+        "pip install cryptography && python check.py   # this folder, against the signed log of the record",
+        *(
+            ["earmark train recipe.yaml                    # with the record: the same weights, bit for bit"]
+            if found.recipe
+            else []
+        ),
+        *tests,
+        "earmark verify                               # the record itself, byte by byte",
+    ]
+    shown = "\n".join(commands)
+    return (
+        f"```\n{shown}\n```\n\nThe figures stand in the log of the record up to entry {found.position}, where its root is "
+        f"`{found.root}`; `proof/checkpoint.json` is the signed head of that log, `lineage.json` says what the model is "
+        "made of."
+    )
+
+
+def _tested(found: Findings) -> Sequence[SampleSet]:
+    digests = dict.fromkeys(m["set_digest"] for m in found.metrics)
+    return [found.sets[d] for d in digests]
+
+
+def metrics_json(found: Findings) -> str:
+    """Every figure on record of the model, as JSON."""
+    named = [{**m, "set": found.sets[m["set_digest"]].name} for m in found.metrics]
+    return json.dumps(named, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+# -- Markdown ------------------------------------------------------------------------------------------------------------
+
+
+def heading(title: str, body: str) -> str:
+    """A part of a card."""
+    return f"## {title}\n\n{body}"
+
+
+def cell(value: Any) -> str:
+    """Text that Markdown shows as it is, in one line."""
+    plain = "".join(c if c.isprintable() else " " for c in str(value))
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!&" else c for c in plain)
+
+
+def code(text: str) -> str:
+    """Text for between back quotes."""
+    return "".join(c if c.isprintable() and c != "`" else " " for c in text)
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table; what is quoted as code in a cell stays as it is."""
+    lines = [names, ["---"] * len(names)]
+    shown = [
+        [c if isinstance(c, str) and c.startswith("`") else cell("" if c is None else c) for c in row] for row in rows
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (*lines, *shown))
+
+
+def percent(rate: float) -> str:
+    """A rate in per cent."""
+    return f"{100 * rate:.1f} %"
+
+
+def points(rate: float | None) -> str:
+    """A change of a rate in points, with its sign."""
+    return "" if rate is None else f"{100 * rate:+.1f}"
+
+
+def interval(low: float | None, high: float | None, show: Any = percent) -> str:
+    """The ends of an interval; says so where there is none."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "too few speakers"
+    return f"{show(low)} to {show(high)}"
+
+
+def hours(seconds: float | None) -> str:
+    """A duration in hours."""
+    return "" if seconds is None else f"{seconds / 3600:.2f}"
