@@ -22,11 +22,21 @@ from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
 from lineage.subjects import without_folder
 from training import terms
+from training.base import SCHEME
 from training.languages import find_language
 from training.models import Model
 
 TASK = "automatic-speech-recognition"
 RATES = {"wer": "WER", "cer": "CER"}  # error rates that hubs know
+FURTHER = {
+    "wer_by_speaker": "WER, mean over speakers",
+    "wer_macro": "WER, mean over slices",
+    "sentence_accuracy": "sentences without an error",
+    "entity_accuracy": "names, numbers and terms that are right",
+    "ece_word": "calibration error of words",
+    "ece_utterance": "calibration error of utterances",
+}
+FEW_SPEAKERS = 5  # below which a figure is told to be of few
 WHOLE = "all"
 AUTO = {"ctc": "AutoModelForCTC", "voxtral": "VoxtralForConditionalGeneration"}
 BASE = "base"  # folder of the base beside adapters, where no hub has it
@@ -48,15 +58,15 @@ class Findings:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The recipe's fields, base and name without the folders of this machine; empty for an adopted base."""
+        """The recipe's fields, without folders of this machine; empty if nobody here trained the model by one."""
         fields = self.run.config.get("recipe") or {}
-        return {**fields, **{n: without_folder(fields[n]) for n in ("base", "name") if n in fields}}
+        return {n: without_folder(v) if isinstance(v, str) else v for n, v in fields.items()}
 
 
 def findings(store: Store, model: Model) -> Findings:
     """Everything that a card tells of a model."""
     metrics = store.sql(
-        """SELECT * FROM metrics WHERE model_id = ?
+        """SELECT * FROM metrics WHERE model_id = ? AND baseline IS NULL
         QUALIFY row_number() OVER (PARTITION BY metric, slice, set_digest, normaliser ORDER BY run_id DESC) = 1
         ORDER BY set_digest, normaliser, metric, slice <> 'all', slice""",
         [model.model_id],
@@ -232,11 +242,18 @@ def _results(found: Findings) -> str:
             ]
             if lines:
                 parts.append(table(["slice", label, "interval", "speakers", "utterances", "words"], lines))
+        more = [
+            [FURTHER[m["metric"]], m["slice"], percent(m["value"]), interval(m["low"], m["high"])]
+            for m in rows
+            if m["metric"] in FURTHER and (m["slice"] == WHOLE or m["slice"].endswith("=*"))
+        ]
+        if more:
+            parts.append(table(["figure", "slice", "value", "interval"], more))
     return "\n\n".join(parts)
 
 
 def gaps(found: Findings) -> list[str]:
-    """Where the model is not to be relied on: what was not measured, or measured on too few, or is clearly worse.
+    """Where the model is not to be relied on: what was not measured, or on fewer than `FEW_SPEAKERS`, or is clearly worse.
 
     Clearly worse means that the slice's whole interval lies above the rate of the whole set.
     """
@@ -246,9 +263,10 @@ def gaps(found: Findings) -> list[str]:
     for m in rates:
         where = f"{cell(m['slice'])} of set {cell(found.sets[m['set_digest']].name)}"
         overall = whole.get((m["set_digest"], m["normaliser"]))
-        if m["low"] is None or m["high"] is None or math.isnan(m["low"]):
-            told.append(f"{where}: {m['speakers']} speakers are too few to say how far {percent(m['value'])} holds.")
-        elif m["slice"] != WHOLE and overall is not None and m["low"] > overall:
+        if m["speakers"] is not None and m["speakers"] < FEW_SPEAKERS:
+            count = "1 speaker" if m["speakers"] == 1 else f"{m['speakers']} speakers"
+            told.append(f"{where}: {percent(m['value'])} was measured on {count} only.")
+        if m["low"] is not None and m["slice"] != WHOLE and overall is not None and m["low"] > overall:
             told.append(
                 f"{where} is served clearly worse: {percent(m['value'])} ({interval(m['low'], m['high'])}) "
                 f"against {percent(overall)} of the whole."
@@ -341,22 +359,24 @@ def _training(found: Findings) -> str:
 
 
 def _checking(found: Findings) -> str:
-    tests = [f"earmark evaluate MODEL {s.name}" for s in _tested(found)]
+    base, noted = found.recipe.get("base", ""), found.run.config.get("opens", {}).get("base", {})
+    folder = bool(base) and not on_hub(base) and not base.startswith(SCHEME)
     commands = [
         "pip install cryptography && python check.py   # this folder, against the signed log of the record",
-        *(
-            ["earmark train recipe.yaml                    # with the record: the same weights, bit for bit"]
-            if found.recipe
-            else []
-        ),
-        *tests,
-        "earmark verify                               # the record itself, byte by byte",
+        *(["earmark train recipe.yaml   # with the record: the same weights, bit for bit"] if found.recipe else []),
+        *(f"earmark evaluate MODEL {s.name}" for s in _tested(found)),
+        "earmark verify   # the record itself, byte by byte",
     ]
     shown = "\n".join(commands)
     return (
-        f"```\n{shown}\n```\n\nThe figures stand in the log of the record up to entry {found.position}, where its root is "
-        f"`{found.root}`; `proof/checkpoint.json` is the signed head of that log, `lineage.json` says what the model is "
-        "made of."
+        f"```\n{shown}\n```\n\n"
+        + (
+            f"Its base, `{code(base)}`, is a folder of its maker with digest `{noted.get('digest')}`. "
+            if folder
+            else ""
+        )
+        + f"The figures stand in the log of the record up to entry {found.position}, where its root is `{found.root}`; "
+        "`proof/checkpoint.json` is the signed head of that log, `lineage.json` says what the model is made of."
     )
 
 
@@ -418,4 +438,4 @@ def interval(low: float | None, high: float | None, show: Any = percent) -> str:
 
 def hours(seconds: float | None) -> str:
     """A duration in hours."""
-    return "" if seconds is None else f"{seconds / 3600:.2f}"
+    return "" if seconds is None else f"{seconds / 3600:.3g}"

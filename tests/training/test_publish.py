@@ -25,7 +25,7 @@ from lineage.errors import EarmarkError
 from lineage.exports.check import Check
 from lineage.obligations import owing
 from lineage.policy import Policy, PolicyRefused
-from lineage.sets import SampleSet, resolve_set
+from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from tests.training.conftest import ACCENTS
 from tests.training.hub_server import TOKEN, Hub
@@ -33,7 +33,7 @@ from training.base import Base, find_base
 from training.evaluate import evaluate
 from training.families import Decoded
 from training.fit import train
-from training.models import open_model
+from training.models import open_model, resolve_model
 from training.publish import publish_model, publish_set, publish_space
 from training.recipe import Recipe
 from training.weights import weights_digest
@@ -42,12 +42,16 @@ NAMES = ("train-0", "train-1", "train-2", "train-3", "test-0")
 
 
 @pytest.fixture(scope="module")
-def model(store: Store, base: Path) -> str:
-    """A trained and evaluated model of `store`."""
-    recipe = Recipe(name="tiny", base=str(base), train="train", epochs=1, batch_size=8, learning_rate=3e-3)
-    trained = train(store, recipe)
-    evaluate(store, trained.model_id, "test", replicates=50)
-    return trained.model_id
+def store(able: Store) -> Store:
+    """A store with the model `able`, evaluated."""
+    evaluate(able, "able", "test", replicates=50)
+    return able
+
+
+@pytest.fixture(scope="module")
+def model(store: Store) -> str:
+    """The id of `able`."""
+    return resolve_model(store, "able").model_id
 
 
 def fetched(repo: str, kind: str = "model") -> Path:
@@ -55,22 +59,22 @@ def fetched(repo: str, kind: str = "model") -> Path:
 
 
 def test_a_published_model_loads_back_as_the_same_model(store: Store, model: str, hub: Hub) -> None:
-    done = publish_model(store, "tiny", "ann/tiny", private=True)
-    folder = fetched("ann/tiny")
+    done = publish_model(store, "able", "ann/able", private=True)
+    folder = fetched("ann/able")
     assert weights_digest(folder) == model
     find_base.cache_clear()
-    found = find_base("ann/tiny")
+    found = find_base("ann/able")
     assert weights_digest(found.path) == model
-    again, ours = AutoModelForSpeechSeq2Seq.from_pretrained("ann/tiny"), open_model(store, model).model
+    again, ours = AutoModelForSpeechSeq2Seq.from_pretrained("ann/able"), open_model(store, model).model
     for name, tensor in ours.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     assert done.pushed.commit == folder.name
-    assert hub.repos["model", "ann/tiny"].private
+    assert hub.repos["model", "ann/able"].private
 
 
 def test_it_proves_itself_and_says_what_it_is_made_of(store: Store, model: str, hub: Hub) -> None:
-    done = publish_model(store, "tiny", "ann/tiny", use="Counting **aloud**.")
-    folder = fetched("ann/tiny")
+    done = publish_model(store, "able", "ann/able", use="Counting **aloud**.")
+    folder = fetched("ann/able")
     report = Check(folder).run()
     assert report.ok, report.findings
     card = ModelCard.load(folder / "README.md")
@@ -82,18 +86,19 @@ def test_it_proves_itself_and_says_what_it_is_made_of(store: Store, model: str, 
         assert words in card.text
     told = yaml.safe_load((folder / "lineage.json").read_text())
     assert (told["model"]["id"], told["training_set"]["samples"]) == (model, 24)
-    assert Recipe.load(folder / "recipe.yaml").epochs == 1
+    noted = store.resolve_run(told["model"]["run"]).config["recipe"]
+    assert Recipe.load(folder / "recipe.yaml").epochs == noted["epochs"]
     run, outcome = store.resolve_run(done.export), store.resolve_run(done.run_id)
-    assert (run.kind, run.config["to"], run.outputs) == ("export", "ann/tiny", [done.digest])
+    assert (run.kind, run.config["to"], run.outputs) == ("export", "ann/able", [done.digest])
     assert (outcome.kind, outcome.result["revision"], outcome.inputs) == ("publish", done.pushed.commit, [done.digest])
     assert run.parents == [outcome.id]
 
 
 def test_nothing_personal_goes_out_and_no_token_stays(store: Store, model: str, base: Path, hub: Hub) -> None:
-    publish_model(store, "tiny", "ann/tiny")
+    publish_model(store, "able", "ann/able")
     spoken = {t for t in store.vault.transcripts().values() if t.count(" ") > 1}
     secret = [*NAMES, *spoken, str(base.parent), str(store.root.parent), TOKEN, *map(str, store.vault.speakers())]
-    for name, content in hub.published("ann/tiny").items():
+    for name, content in hub.published("ann/able").items():
         for word in secret:
             assert word.encode() not in content, (name, word)
     for path in store.root.rglob("*"):
@@ -101,16 +106,16 @@ def test_nothing_personal_goes_out_and_no_token_stays(store: Store, model: str, 
 
 
 def test_publishing_again_sends_no_bulk_and_is_the_same_export(store: Store, model: str, hub: Hub) -> None:
-    first = publish_model(store, "tiny", "ann/tiny")
+    first = publish_model(store, "able", "ann/able")
     sent = hub.count("PUT /bulk")
-    second = publish_model(store, "tiny", "ann/tiny")
+    second = publish_model(store, "able", "ann/able")
     assert (second.digest, hub.count("PUT /bulk")) == (first.digest, sent)
 
 
 def test_a_push_that_fails_is_on_record_and_an_erasure_would_know_of_it(store: Store, model: str, hub: Hub) -> None:
     hub.fail("/commit/", times=99)
     with pytest.raises(EarmarkError, match="run the same command again"):
-        publish_model(store, "tiny", "ann/broken")
+        publish_model(store, "able", "ann/broken")
     failed = store.runs()[-2:]
     assert [(r.kind, r.status) for r in failed] == [("publish", "failed"), ("export", "completed")]
     found = reach.reach(store, reach.speaker(store, "train-0"))
@@ -120,7 +125,7 @@ def test_a_push_that_fails_is_on_record_and_an_erasure_would_know_of_it(store: S
 
 def test_a_policy_refuses_before_anything_is_sent(store: Store, model: str, hub: Hub) -> None:
     strict = Policy(name="strict", licences=("CC0-1.0",))
-    for publish, ref in ((publish_model, "tiny"), (publish_set, "train")):
+    for publish, ref in ((publish_model, "able"), (publish_set, "train")):
         with pytest.raises(PolicyRefused, match="no licence is on record"):
             publish(store, ref, "ann/refused", policy=strict)
     assert not hub.requests
@@ -160,20 +165,21 @@ def demo(source: bytes, folder: Path) -> Any:
 def test_a_demo_hears_what_the_record_hears(store: Store, model: str, hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="not published yet"):
         publish_space(Store.open(store.root), adopted(store, tmp_path), "ann/demo")
-    publish_model(store, "tiny", "ann/tiny")
-    publish_space(store, "tiny", "ann/demo")
+    publish_model(store, "able", "ann/able")
+    publish_space(store, "able", "ann/demo")
     files = hub.published("ann/demo", "space")
     assert set(files) == {".gitattributes", "README.md", "app.py", "requirements.txt"}
     assert hub.repos["space", "ann/demo"].sdk == "gradio"
     assert yaml.safe_load(files["README.md"].split(b"---")[1])["app_file"] == "app.py"
     module = demo(files["app.py"], tmp_path)
-    assert (module.MODEL, module.BASE, "gradio" in sys.modules) == ("ann/tiny", "ann/tiny", False)
+    assert (module.MODEL, module.BASE, "gradio" in sys.modules) == ("ann/able", "ann/able", False)
     opened = open_model(store, model)
-    sample, wave = next(store.vault.waveforms([*store.vault.transcripts()][:1]))
+    evaluated = members(store, resolve_set(store, "train").digest)
+    sample, wave = next(store.vault.waveforms(evaluated))
     batch = opened.family.collate([opened.family.features(wave)], [""])
     heard: Decoded = opened.family.decode(opened.model, batch)[0]
     loud = (wave.pcm * 32767).round().astype(np.int16)
-    assert module.transcribe((wave.rate, loud)) == heard.text, sample
+    assert module.transcribe((wave.rate, loud)) == heard.text == store.vault.transcripts()[sample]
     assert module.transcribe((wave.rate, np.repeat(loud, 2, axis=1))) == heard.text
     assert module.transcribe(None) == module.transcribe((wave.rate, loud[:0])) == ""
 
