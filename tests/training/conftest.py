@@ -13,6 +13,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     GenerationConfig,
@@ -228,6 +229,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     with serving() as made:
         constants = huggingface_hub.constants
         monkeypatch.setattr(constants, "ENDPOINT", made.url)
+        monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", made.url)
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None)  # which remembers the hub of another test
         monkeypatch.setattr(
             constants, "HUGGINGFACE_CO_URL_TEMPLATE", made.url + "/{repo_id}/resolve/{revision}/{filename}"
         )

@@ -93,6 +93,8 @@ class Hub:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one go
+    disable_nagle_algorithm = True
     hub: Hub
 
     def log_message(self, *_: object) -> None: ...
@@ -206,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {}, {}
         if action == "commit":
             return self._commit(repo, name, rest, body)
-        revision = rest.partition("/")[0]
+        revision, _, below = rest.partition("/")
         found = repo.files(revision)
         if found is None:
             return 404, {"error": "Invalid rev id"}, {"X-Error-Code": "RevisionNotFound"}
@@ -223,7 +225,8 @@ class _Handler(BaseHTTPRequestHandler):
             ]
             return 200, {"files": told}, {}
         if action == "tree":
-            return 200, [_entry(path, content) for path, content in sorted(files.items())], {}
+            told = [_entry(path, content) for path, content in sorted(files.items()) if path.startswith(below)]
+            return (200, told, {}) if told else (404, {"error": below}, {"X-Error-Code": "EntryNotFound"})
         return 200, {"id": name, "sha": sha, "private": repo.private, "siblings": [{"rfilename": p} for p in files],
                      "tags": []}, {}  # fmt: skip
 
