@@ -123,6 +123,18 @@ def owing(store: Store) -> list[dict[str, Any]]:
     return [o for o in obligations(store) if o["settled"] is None]
 
 
+def unfit(store: Store, model_id: str) -> str | None:
+    """Why a model may neither be promoted nor published, in words; None if nothing that erasures left speaks against it.
+
+    What a model consumed it has consumed, whether or not a successor settled what it owed.
+    """
+    told = store.read("model_events", ["event"], "model_id = ?", [model_id])["event"].to_pylist()
+    if RETRAIN in told:
+        return "it has consumed what was erased since, or stands on a model that has"
+    ended = [e for e in told if e in (RETIRED, WITHDRAWN)]
+    return f"it was {ended[-1]}" if ended else None
+
+
 # -- making good ---------------------------------------------------------------------------------------------------------
 
 

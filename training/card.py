@@ -24,7 +24,7 @@ from lineage.subjects import without_folder
 from training import terms
 from training.base import SCHEME
 from training.languages import find_language
-from training.models import Model
+from training.models import Model, behind
 
 TASK = "automatic-speech-recognition"
 RATES = {"wer": "WER", "cer": "CER"}  # error rates that hubs know
@@ -73,8 +73,10 @@ def findings(store: Store, model: Model) -> Findings:
     ).to_pylist()
     run = store.resolve_run(model.run_id)
     effects = _effects(store, model, run)
-    digests = {d for d in (model.set_digest, *(m["set_digest"] for m in metrics)) if d is not None}
-    origins = terms.behind_model(store, model.model_id) if model.set_digest is not None else []
+    chain = behind(store, model)
+    trained = [m.model_id for m in chain if m.set_digest is not None]
+    origins = terms.behind_models(store, trained) if trained else []
+    digests = {d for d in (*(m.set_digest for m in chain), *(m["set_digest"] for m in metrics)) if d is not None}
     told = {run.id, *(row["run_id"] for row in (*metrics, *effects))}
     position = max(e.position for e in store.log.entries() if e.run in told)
     return Findings(
@@ -301,17 +303,18 @@ def _influence(found: Findings) -> str:
 def _data(found: Findings) -> str:
     if found.model.set_digest is None:
         return "Nothing is on record of the data that this base was trained on."
-    tested = {m["set_digest"] for m in found.metrics}
     lines = [
-        [
-            "training" if s.digest == found.model.set_digest else "evaluation", s.name, s.size, hours(s.duration_s),
-            found.speakers[s.digest], f"`{s.digest}`",
-        ]
+        [_use(found, s.digest), s.name, s.size, hours(s.duration_s), found.speakers[s.digest], f"`{s.digest}`"]
         for s in sorted(found.sets.values(), key=lambda s: (s.digest != found.model.set_digest, s.name))
-        if s.digest == found.model.set_digest or s.digest in tested
-    ]  # fmt: skip
+    ]
     shown = table(["use", "set", "samples", "hours", "speakers", "digest"], lines)
     return f"{shown}\n\nThe recordings behind the training set, at any remove:\n\n{sources(found.origins)}"
+
+
+def _use(found: Findings, digest: str) -> str:
+    if digest == found.model.set_digest:
+        return "training"
+    return "evaluation" if any(m["set_digest"] == digest for m in found.metrics) else "training of an earlier model"
 
 
 def sources(origins: Iterable[terms.Origin]) -> str:

@@ -38,14 +38,14 @@ from pydantic import Field, field_validator
 from lineage import policy, slices
 from lineage.aliases import alias_name
 from lineage.errors import EarmarkError
-from lineage.obligations import RETIRED, RETRAIN, WITHDRAWN, mark_late
+from lineage.obligations import mark_late, unfit
 from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from lineage.written import Written
 from training import slices as cuts
 from training.compare import Contrast, compare
 from training.evaluate import known_number
-from training.models import Model, models
+from training.models import Model, behind
 from training.normalise import normaliser
 from training.predict import described
 from training.progress import Progress, silent
@@ -250,7 +250,7 @@ def _policy(store: Store, model: Model) -> Finding:
     rules = policy.in_force(store)
     if rules is None:
         return Finding("policy", "not judged", "no policy is in force")
-    sets = list(dict.fromkeys(m.set_digest for m in _behind(store, model) if m.set_digest is not None))
+    sets = list(dict.fromkeys(m.set_digest for m in behind(store, model) if m.set_digest is not None))
     if not sets:
         return Finding("policy", "not judged", "it was not trained here, so what it consumed is not on record")
     verdicts = [policy.judge(store, rules, s) for s in sets]
@@ -259,27 +259,9 @@ def _policy(store: Store, model: Model) -> Finding:
     return Finding("policy", "refused" if any(v.refused for v in verdicts) else "passed", said)
 
 
-def _behind(store: Store, model: Model) -> list[Model]:
-    """A model and those that it was trained from, and they from, as far as they are on record."""
-    made = {key: m for m in models(store) for key in (m.model_id, m.artifact)}
-    chain: dict[str, Model] = {}
-    waiting = [model]
-    while waiting:
-        one = waiting.pop()
-        chain[one.model_id] = one
-        above = [made[d] for d in store.resolve_run(one.run_id).inputs if d in made]
-        waiting += [m for m in above if m.model_id not in chain]
-    return list(chain.values())
-
-
 def _erasures(store: Store, model: Model) -> Finding:
-    told = store.read("model_events", ["event"], "model_id = ?", [model.model_id])["event"].to_pylist()
-    if RETRAIN in told:
-        return Finding("erasures", "refused", "it has consumed what was erased since, or stands on a model that has")
-    ended = [e for e in told if e in (RETIRED, WITHDRAWN)]
-    if ended:
-        return Finding("erasures", "refused", f"it was {ended[-1]}")
-    return Finding("erasures", "passed", "nothing that it consumed was erased")
+    why = unfit(store, model.model_id)
+    return Finding("erasures", "refused" if why else "passed", why or "nothing that it consumed was erased")
 
 
 def _replay(store: Store, gate: Gate, model: Model) -> Finding:

@@ -75,6 +75,19 @@ def resolve_model(store: Store, ref: str) -> Model:
     return next((m for m in reversed(same) if m.name == ref), same[-1])
 
 
+def behind(store: Store, model: Model) -> list[Model]:
+    """A model and those that it was trained from, and they from, as far as they are on record."""
+    made = {key: m for m in models(store) for key in (m.model_id, m.artifact)}
+    chain: dict[str, Model] = {}
+    waiting = [model]
+    while waiting:
+        one = waiting.pop()
+        chain[one.model_id] = one
+        above = [made[d] for d in store.resolve_run(one.run_id).inputs if d in made]
+        waiting += [m for m in above if m.model_id not in chain]
+    return list(chain.values())
+
+
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     """Open a model on record.
 

@@ -9,8 +9,9 @@ Each is two runs. The `export` lists what goes out and where to; it is on record
 whatever becomes of the push, an erasure knows of the copy and marks it as owing a withdrawal. The `publish` is its outcome:
 repository, branch and commit. Publishing again puts the state of today in place of what is there.
 
-Laws: what policy forbids, or a model that owes a retrain, is not published, and that is on record; names of speakers do not
-leave the store; the same record makes the same files but for the proofs, so bulk that is there already is not sent again.
+Laws: what policy forbids, or a model that consumed what was erased since, is not published, and that is on record; names of
+speakers do not leave the store; the same record makes the same files but for the proofs, so bulk that is there already is
+not sent again.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from lineage.exports.check import listing
 from lineage.exports.parcel import Parcel
 from lineage.exports.share import add_verifier, close
 from lineage.identity import uuid7
-from lineage.obligations import RETRAIN, owing
+from lineage.obligations import unfit
 from lineage.policy import Policy, Verdict, enforce, verdict_on
 from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
@@ -43,7 +44,7 @@ from training import demo_app, hub, terms
 from training.card import BASE, Findings, cell, findings, metrics_json, model_card, on_hub
 from training.datacard import data_card, withdrawn
 from training.hub import MAIN, Pushed
-from training.models import Model, resolve_model
+from training.models import Model, behind, resolve_model
 from training.progress import Progress, silent
 
 ATTRIBUTES = "".join(
@@ -92,16 +93,15 @@ def publish_model(
         branch: of the repository.
         licence: of the model, as SPDX; by default that of all its recordings at once.
         use: what the model is meant for, in Markdown.
-        policy: that its training set has to meet, instead of the one in force.
+        policy: that the sets behind it have to meet, instead of the one in force.
 
     Raises:
-        PolicyRefused: the policy does not let the training set be used.
-        EarmarkError: no such model, it owes a retrain, its files are gone, or the hub cannot be written to.
+        PolicyRefused: the policy does not let a training set be used.
+        EarmarkError: no such model, it consumed what was erased since, its files are gone, or the hub cannot be written to.
     """
     model = _publishable(store, ref)
     given = _spelt(licence)
     found = findings(store, model)
-    verdict = verdict_on(store, model.set_digest, policy) if model.set_digest is not None else None
     remarks = []
     if not found.metrics:
         remarks.append("the model was not evaluated on the record; its card says so — run: earmark evaluate")
@@ -118,7 +118,9 @@ def publish_model(
         parcel.write_json("lineage.json", _statement(parcel, found))
 
     subject = store.subjects.find(model.model_id)
-    return _publish(store, subject, "model", to, write, verdict, remarks, private=private, branch=branch)
+    return _publish(
+        store, subject, "model", to, write, _verdicts(store, model, policy), remarks, private=private, branch=branch
+    )
 
 
 def publish_set(
@@ -155,7 +157,7 @@ def publish_set(
         parcel.write("README.md", data_card(store, data, to, gone=gone, licence=given, use=use))
 
     return _publish(
-        store, store.subjects.find(data.digest), "dataset", to, write, verdict_on(store, data.digest, policy), remarks,
+        store, store.subjects.find(data.digest), "dataset", to, write, [verdict_on(store, data.digest, policy)], remarks,
         private=private, branch=branch, forget=forget, progress=progress,
     )  # fmt: skip
 
@@ -176,7 +178,6 @@ def publish_space(
     base = found.recipe["base"] if found.recipe.get("method") == "lora" else home
     if not on_hub(base):
         raise EarmarkError(f"the adapters of {model.name} stand on {base}, which no hub has — a demo cannot load them")
-    verdict = verdict_on(store, model.set_digest, policy) if model.set_digest is not None else None
 
     def write(parcel: Parcel) -> None:
         parcel.write("app.py", app(home, base, found.recipe))
@@ -184,7 +185,9 @@ def publish_space(
         parcel.write("README.md", _space_card(found, home))
 
     subject = store.subjects.find(model.model_id)
-    return _publish(store, subject, "space", to, write, verdict, [], private=private, branch=branch)
+    return _publish(
+        store, subject, "space", to, write, _verdicts(store, model, policy), [], private=private, branch=branch
+    )
 
 
 # -- what all have in common ---------------------------------------------------------------------------------------------
@@ -196,7 +199,7 @@ def _publish(
     kind: str,
     to: str,
     write: Callable[[Parcel], None],
-    verdict: Verdict | None,
+    verdicts: list[Verdict | None],
     remarks: list[str],
     *,
     private: bool | None,
@@ -221,7 +224,8 @@ def _publish(
         with store.run(
             "export", job=f"hub {kind}", config=config, inputs=[subject.digest], parents=[told.id], package="training"
         ) as run:
-            enforce(run, verdict)
+            for verdict in verdicts:
+                enforce(run, verdict)
             parcel = Parcel(store, run, subject, folder, False, lambda n, all: progress(n, all, ""), public=True)
             write(parcel)
             parcel.write(".gitattributes", ATTRIBUTES)
@@ -256,11 +260,16 @@ def _staging(store: Store) -> Iterator[Path]:
 
 def _publishable(store: Store, ref: str) -> Model:
     model = resolve_model(store, ref)
-    if any(o["digest"] == model.model_id and o["event"] == RETRAIN for o in owing(store)):
-        raise EarmarkError(
-            f"model {model.name} owes a retrain, since samples that it consumed were erased — publish its successor"
-        )
+    why = unfit(store, model.model_id)
+    if why is not None:
+        raise EarmarkError(f"model {model.name} is not to be published: {why} — publish its successor")
     return model
+
+
+def _verdicts(store: Store, model: Model, policy: Policy | None) -> list[Verdict | None]:
+    """How policy judges each set that the model, or one that it stands on, was trained on."""
+    sets = dict.fromkeys(m.set_digest for m in behind(store, model) if m.set_digest is not None)
+    return [verdict_on(store, s, policy) for s in sets]
 
 
 def _spelt(licence: str | None) -> str | None:

@@ -36,11 +36,14 @@ class Origin:
     speakers: int
 
 
-def behind_model(store: Store, model_id: str) -> list[Origin]:
-    """The recordings that a model consumed, at any remove, by source and licence."""
+def behind_models(store: Store, model_ids: Iterable[str]) -> list[Origin]:
+    """The recordings that any of some models consumed, at any remove, by source and licence."""
+    each = " UNION ALL ".join(
+        f"SELECT recording, speaker_key, source, licence FROM behind_model({quote(m)})" for m in sorted(model_ids)
+    )
     query = f"""
         SELECT source, licence, count(*) AS recordings, count(DISTINCT speaker_key) AS speakers
-        FROM behind_model({quote(model_id)}) GROUP BY ALL ORDER BY ALL"""
+        FROM (SELECT DISTINCT * FROM ({each})) GROUP BY ALL ORDER BY ALL"""
     with store.connect() as connection:
         rows = connection.sql(query).to_arrow_table().to_pylist()
     return _stated(store, rows)
