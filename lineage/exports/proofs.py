@@ -4,7 +4,8 @@
     proof/checkpoint.json   size and root of the store's log, signed
     proof/inclusion.json    of each run concerned: its log entry, and the path of hashes from it to that root
     proof/manifests/        the manifests that those entries name: who did what when, with what, and what came of it;
-                            in an export without personal data only the export's own, since others may name folders
+                            in an export that is public or without personal data only its own, since others may name
+                            folders
     proof/files.json        the files of the export and their SHA-256; its own SHA-256 is the output of the export's run
     proof/members.txt       the ids of the set's samples, from which its digest follows
 

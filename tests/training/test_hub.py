@@ -56,6 +56,14 @@ def test_passing_failures_are_outlived(hub: Hub, folder: Path, where: str, how: 
     assert hub.count("PUT /bulk") == 3
 
 
+def test_bulk_that_fails_on_the_way_is_sent_again_and_nothing_else_is(hub: Hub, folder: Path) -> None:
+    hub.fail("PUT /bulk", "drop")
+    hub.fail("objects/batch", "500")
+    push(folder, "ann/model")
+    assert hub.published("ann/model") == contents(folder)
+    assert hub.count("PUT /bulk") == 4
+
+
 def test_a_hub_that_stays_broken_is_told_of_in_a_line(hub: Hub, folder: Path) -> None:
     hub.fail("/commit/", times=99)
     with pytest.raises(EarmarkError, match=r"keeps failing on ann/model, after 5 attempts \(HTTP 500\) — run the same"):
