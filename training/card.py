@@ -24,7 +24,7 @@ from lineage.subjects import without_folder
 from training import terms
 from training.base import SCHEME
 from training.languages import find_language
-from training.models import Model, behind
+from training.models import Model, behind, pools_of
 
 TASK = "automatic-speech-recognition"
 RATES = {"wer": "WER", "cer": "CER"}  # error rates that hubs know
@@ -75,7 +75,9 @@ def findings(store: Store, model: Model) -> Findings:
     effects = _effects(store, model, run)
     chain = behind(store, model)
     trained = [m.model_id for m in chain if m.set_digest is not None]
+    pools = {p for m in chain for p in pools_of(store.resolve_run(m.run_id).config)}
     origins = terms.behind_models(store, trained) if trained else []
+    origins += [o for p in sorted(pools) for o in terms.behind_set(store, p) if o not in origins]
     digests = {d for d in (*(m.set_digest for m in chain), *(m["set_digest"] for m in metrics)) if d is not None}
     told = {run.id, *(row["run_id"] for row in (*metrics, *effects))}
     position = max(e.position for e in store.log.entries() if e.run in told)
@@ -308,7 +310,8 @@ def _data(found: Findings) -> str:
         for s in sorted(found.sets.values(), key=lambda s: (s.digest != found.model.set_digest, s.name))
     ]
     shown = table(["use", "set", "samples", "hours", "speakers", "digest"], lines)
-    return f"{shown}\n\nThe recordings behind the training set, at any remove:\n\n{sources(found.origins)}"
+    behind_it = "The recordings behind the training set, at any remove, and those that augmentation mixed in:"
+    return f"{shown}\n\n{behind_it}\n\n{sources(found.origins)}"
 
 
 def _use(found: Findings, digest: str) -> str:

@@ -44,7 +44,7 @@ from training.determinism import check_precision, depends, deterministic, pick_d
 from training.development import Development
 from training.exposures import Exposures
 from training.families import Family, open_family
-from training.models import keep_base, opening, record_model
+from training.models import keep_base, opening, pools_of, record_model
 from training.order import Plan
 from training.progress import Progress, silent
 from training.recipe import Recipe
@@ -103,7 +103,7 @@ def train(
     except EarmarkError:
         with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
             raise
-    verdicts = [*(_on_pool(store, pool, policy) for pool in job.pools), verdict_on(store, job.data.digest, policy)]
+    verdicts = [*(on_pool(store, pool, policy) for pool in job.pools), verdict_on(store, job.data.digest, policy)]
     leaks = leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy)
     done = store.find_run(job.key)
     if done is not None and not any(v and v.refused for v in verdicts) and not leaks.refused:
@@ -163,7 +163,7 @@ class Prepared:
     @property
     def pools(self) -> list[str]:
         """Digests of the sets that augmentation draws from."""
-        return sorted({a["others"] for a in self.config["augment"] if a["others"]})
+        return pools_of(self.config)
 
 
 def prepare(store: Store, recipe: Recipe, weights: Mapping[str, float] | None = None) -> Prepared:
@@ -306,7 +306,7 @@ def _config(
     }
 
 
-def _on_pool(store: Store, set_digest: str, policy: Policy | None) -> Verdict | None:
+def on_pool(store: Store, set_digest: str, policy: Policy | None) -> Verdict | None:
     """How the policy judges a set that is mixed in; how many speakers it has does not matter there."""
     rules = policy or in_force(store)
     return None if rules is None else judge(store, rules.model_copy(update={"minimum_speakers": {}}), set_digest)

@@ -88,6 +88,11 @@ def behind(store: Store, model: Model) -> list[Model]:
     return list(chain.values())
 
 
+def pools_of(config: dict[str, Any]) -> list[str]:
+    """Digests of the sets that augmentation draws from, by the configuration of a training run."""
+    return sorted({a["others"] for a in config.get("augment", ()) if a["others"]})
+
+
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     """Open a model on record.
 

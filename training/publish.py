@@ -43,8 +43,9 @@ from lineage.subjects import Subject, without_folder
 from training import demo_app, hub, terms
 from training.card import BASE, Findings, cell, findings, metrics_json, model_card, on_hub
 from training.datacard import data_card, withdrawn
+from training.fit import on_pool
 from training.hub import MAIN, Pushed
-from training.models import Model, behind, resolve_model
+from training.models import Model, behind, pools_of, resolve_model
 from training.progress import Progress, silent
 
 ATTRIBUTES = "".join(
@@ -267,9 +268,11 @@ def _publishable(store: Store, ref: str) -> Model:
 
 
 def _verdicts(store: Store, model: Model, policy: Policy | None) -> list[Verdict | None]:
-    """How policy judges each set that the model, or one that it stands on, was trained on."""
-    sets = dict.fromkeys(m.set_digest for m in behind(store, model) if m.set_digest is not None)
-    return [verdict_on(store, s, policy) for s in sets]
+    """How policy judges each set that the model, or one that it stands on, was trained on or had mixed in."""
+    chain = behind(store, model)
+    sets = dict.fromkeys(m.set_digest for m in chain if m.set_digest is not None)
+    pools = {p for m in chain for p in pools_of(store.resolve_run(m.run_id).config)}
+    return [*(verdict_on(store, s, policy) for s in sets), *(on_pool(store, p, policy) for p in sorted(pools))]
 
 
 def _spelt(licence: str | None) -> str | None:

@@ -12,13 +12,16 @@ import yaml
 from huggingface_hub import ModelCard
 
 from lineage import rights
+from lineage.policy import Policy, PolicyRefused
 from lineage.schema import TABLES
-from lineage.sets import SampleSet, resolve_set
+from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
+from tests.training.hub_server import Hub
 from training import terms
 from training.card import Findings, findings, gaps, model_card
 from training.datacard import withdrawn
 from training.models import adopt_base, resolve_model
+from training.publish import publish_model
 
 SPDX = {
     "CC-BY-4.0": "cc-by-4.0",
@@ -126,3 +129,34 @@ def test_what_is_stated_of_a_source_outweighs_what_its_rows_said(
     rights.state(store, "booth", licence="CC-BY-4.0")
     assert terms.joint(terms.behind_set(store, said.digest)) == "CC-BY-4.0"
     assert withdrawn(store, said.digest, []).of_all == 0
+
+
+def test_what_augmentation_mixes_in_and_earlier_models_count_among_what_a_model_is_made_of(
+    tmp_path: Path, populate: Callable[..., SampleSet], hub: Hub
+) -> None:
+    store = Store.init(tmp_path / "store")
+    sets = {name: populate(store, name, 4, seed=i) for i, name in enumerate(("first", "second", "noises"))}
+    with store.run("ingest") as run:
+        for name, licence in (("first", "MIT"), ("noises", "CC0-1.0"), ("second", "CC-BY-4.0")):
+            wanted = f"sample_id IN (SELECT sample_id FROM members WHERE set_digest = '{sets[name].digest}')"
+            rows = store.read("samples", TABLES["samples"].names, wanted).to_pylist()
+            run.append("samples", [{**r, "source": name, "licence": licence} for r in rows])
+    for model, name, inputs, augment in (
+        ("a" * 64, "first", [], []),
+        ("b" * 64, "second", ["a" * 64], [{"name": "noise", "others": sets["noises"].digest}]),
+    ):
+        ids = members(store, sets[name].digest).to_pylist()
+        with store.run("train", job=name, config={"augment": augment}, inputs=[sets[name].digest, *inputs]) as run:
+            run.append(
+                "exposures", [{"step": 0, "position": i, "sample_id": s, "weight": 1.0} for i, s in enumerate(ids)]
+            )
+            row = {"model_id": model, "name": name, "family": "whisper", "base": "base", "artifact": model[::-1]}
+            run.append("models", [{**row, "set_digest": sets[name].digest}])
+            run.outputs.append(model)
+    told = findings(store, resolve_model(store, "second"))
+    assert terms.joint(told.origins) == "CC-BY-4.0 AND CC0-1.0 AND MIT"
+    assert {s.name for s in told.sets.values()} == {"first", "second"}
+    assert "training of an earlier model | first" in model_card(told, "ann/second")
+    with pytest.raises(PolicyRefused, match=r"CC0-1\.0 is not allowed"):
+        publish_model(store, "second", "ann/second", policy=Policy(name="p", licences=("MIT", "CC-BY-4.0")))
+    assert not hub.requests
