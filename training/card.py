@@ -62,6 +62,21 @@ class Findings:
         fields = self.run.config.get("recipe") or {}
         return {n: without_folder(v) if isinstance(v, str) else v for n, v in fields.items()}
 
+    @property
+    def opens(self) -> dict[str, Any]:
+        """How the model is opened (see `training.models.opening`); empty if no family knows it."""
+        return self.run.config.get("opens") or {}
+
+    @property
+    def method(self) -> str:
+        """'lora' where the weights are adapters, else 'full'."""
+        return str(self.opens.get("method", "full"))
+
+    @property
+    def base(self) -> str:
+        """What it was fine-tuned from, without the folders of this machine; empty if that is not on record."""
+        return without_folder(self.recipe.get("base") or self.model.base or "")
+
 
 def findings(store: Store, model: Model) -> Findings:
     """Everything that a card tells of a model."""
@@ -147,8 +162,8 @@ def _name(found: Findings) -> str:
 
 def _metadata(found: Findings, licence: str | None) -> ModelCardData:
     language = find_language(found.recipe.get("language") or "")
-    base = found.recipe.get("base") or ""
-    adapters = found.recipe.get("method") == "lora"
+    base = found.base
+    adapters = found.method == "lora"
     results = [
         EvalResult(
             task_type=TASK,
@@ -175,7 +190,7 @@ def _metadata(found: Findings, licence: str | None) -> ModelCardData:
         **terms.metadata(licence),  # type: ignore[arg-type]
         library_name="peft" if adapters else "transformers",
         pipeline_tag=TASK,
-        tags=["earmark", "speech", found.model.family],
+        tags=[t for t in ("earmark", "speech", found.model.family) if t],
         base_model=base if on_hub(base) else None,
         metrics=sorted({m["metric"] for m in found.metrics if m["metric"] in RATES}) or None,
         model_name=_name(found),
@@ -193,12 +208,14 @@ def _slug(name: str) -> str:
 
 
 def _opening(found: Findings, repo: str) -> str:
-    run, fields = found.run, found.recipe
-    how = {"lora": "low-rank adapters on", "full": "fine-tuned from"}.get(fields.get("method", ""), "a copy of")
+    how = "low-rank adapters on" if found.method == "lora" else "fine-tuned from"
+    made = "a copy of" if found.model.set_digest is None else how
     return (
-        f"A speech recogniser ({found.model.family}), {how} `{code(fields.get('base') or without_folder(found.model.base))}`. "
+        f"A speech recogniser ({code(found.model.family or 'of its own kind')}), "
+        f"{made} `{code(found.base or 'a base that is not on record')}`. "
         "Everything on this page was written by [Earmark](https://github.com/earmark-audit/earmark) from the record "
-        f"of its training, run `{run.id}` of {run.ended.date().isoformat()}.\n\n```python\n{_loading(found, repo)}\n```\n\n"
+        f"of its training, run `{found.run.id}` of {found.run.ended.date().isoformat()}.\n\n"
+        f"```python\n{_loading(found, repo)}\n```\n\n"
         f"Its identity is the SHA-256 of its weights as tensors: `{found.model.model_id}`."
     )
 
@@ -206,10 +223,10 @@ def _opening(found: Findings, repo: str) -> str:
 def _loading(found: Findings, repo: str) -> str:
     """Python that loads the model with `transformers`."""
     auto = AUTO.get(found.model.family, "AutoModelForSpeechSeq2Seq")
-    if found.recipe.get("method") != "lora":
+    if found.method != "lora":
         return f'from transformers import {auto}\n\nmodel = {auto}.from_pretrained("{repo}")'
-    base = f'"{found.recipe["base"]}"' if on_hub(found.recipe["base"]) else f'snapshot_download("{repo}") + "/{BASE}"'
-    fetch = "" if on_hub(found.recipe["base"]) else "from huggingface_hub import snapshot_download\n"
+    base = f'"{found.base}"' if on_hub(found.base) else f'snapshot_download("{repo}") + "/{BASE}"'
+    fetch = "" if on_hub(found.base) else "from huggingface_hub import snapshot_download\n"
     return (
         f"{fetch}from peft import PeftModel\nfrom transformers import {auto}\n\n"
         f'model = PeftModel.from_pretrained({auto}.from_pretrained({base}), "{repo}")'
@@ -340,8 +357,10 @@ def _licence(found: Findings, licence: str | None, own: bool) -> str:
 
 
 def _training(found: Findings) -> str:
-    if not found.recipe:
+    if found.model.set_digest is None:
         return "Nobody here trained it: it is a base, taken over as it is."
+    if not found.recipe:
+        return "By a script of its maker; what the record has of its settings is in `training.json`."
     wanted = (
         "family",
         "base",
@@ -365,8 +384,8 @@ def _training(found: Findings) -> str:
 
 
 def _checking(found: Findings) -> str:
-    base, noted = found.recipe.get("base", ""), found.run.config.get("opens", {}).get("base", {})
-    folder = bool(base) and not on_hub(base) and not base.startswith(SCHEME)
+    base, noted = found.base, found.opens.get("base", {})
+    folder = bool(base and noted) and not on_hub(base) and not base.startswith(SCHEME)
     commands = [
         "pip install cryptography && python check.py   # this folder, against the signed log of the record",
         *(["earmark train recipe.yaml   # with the record: the same weights, bit for bit"] if found.recipe else []),

@@ -176,7 +176,7 @@ def publish_space(
     if model.family not in DEMONSTRATED:
         raise EarmarkError(f"there is no demo of {model.family} models — there are of {' and '.join(DEMONSTRATED)}")
     home = _home(store, model)
-    base = found.recipe["base"] if found.recipe.get("method") == "lora" else home
+    base = found.base if found.method == "lora" else home
     if not on_hub(base):
         raise EarmarkError(f"the adapters of {model.name} stand on {base}, which no hub has — a demo cannot load them")
 
@@ -297,15 +297,19 @@ def _home(store: Store, model: Model) -> str:
 def _weights(parcel: Parcel, found: Findings) -> None:
     """The files of the checkpoint; for adapters on a base that no hub has, the base's as well, if the store has them."""
     store, folder = parcel.store, parcel.folder
+    if not found.model.artifact:
+        raise EarmarkError(
+            f"the files of model {found.model.name} were not kept in the store — train it with them kept"
+        )
     shutil.copytree(store.artifact(found.model.artifact), folder, dirs_exist_ok=True)
     for path in folder.rglob("*.json"):
         _without_places(path)
-    if found.recipe.get("method") != "lora" or on_hub(found.recipe["base"]):
+    if found.method != "lora" or on_hub(found.base):
         return
-    noted = found.run.config["opens"]["base"]
+    noted = found.opens["base"]
     if noted["artifact"] is None:
         raise EarmarkError(
-            f"the adapters of {found.model.name} stand on {found.recipe['base']}, which no hub has and the store has no "
+            f"the adapters of {found.model.name} stand on {found.base}, which no hub has and the store has no "
             "copy of — publish that base and train from there"
         )
     shutil.copytree(store.artifact(noted["artifact"]), folder / BASE)
@@ -342,7 +346,7 @@ def _statement(parcel: Parcel, found: Findings) -> dict[str, Any]:
     """What the model is made of, for programs; the proofs show that the record says so."""
     model = found.model
     tested = dict.fromkeys(m["set_digest"] for m in found.metrics)
-    base = found.run.config.get("opens", {}).get("base", {})
+    base = found.opens.get("base", {})
     return {
         "format": "earmark.lineage.v1",
         "model": {
@@ -351,7 +355,7 @@ def _statement(parcel: Parcel, found: Findings) -> dict[str, Any]:
             "family": model.family,
             "run": model.run_id,
         },
-        "base": {"name": without_folder(model.base), "digest": base.get("digest")},
+        "base": {"name": found.base, "digest": base.get("digest")},
         "files": listing(parcel.folder),
         "training_set": _told(found.sets[model.set_digest], found) if model.set_digest is not None else None,
         "evaluation_sets": [_told(found.sets[d], found) for d in tested],
