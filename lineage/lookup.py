@@ -82,6 +82,7 @@ class Lookup:
             parts = [
                 part
                 for segment in self._store.listed(f"tables/{copy}")
+                if segment.order
                 for part in self._file(segment, key).rows(ids, [column])
             ]
             return np.concatenate([np.empty((0, 2), np.uint64), *(halves(p[column]) for p in parts)])

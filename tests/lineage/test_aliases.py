@@ -16,6 +16,8 @@ from lineage.errors import Conflict, EarmarkError, UnknownName
 from lineage.store import Store
 from lineage.subjects import resolve_model
 
+pytestmark = pytest.mark.usefixtures("plain_main")
+
 
 def model(store: Store, digit: str, name: str) -> str:
     with store.run("train") as run:

@@ -41,6 +41,17 @@ def recorded(store: Store) -> Store:
     return store
 
 
+def test_samples_in_no_order_were_not_described_anew(store: Store) -> None:
+    for seed in range(1, 13):
+        with store.run("ingest") as run:
+            run.append("samples", rows(ids(50, seed)))
+    assert not sql._described_anew(store)
+    with store.run("ingest") as run:
+        run.append("samples", rows(ids(1, 2), words=4))
+    assert sql._described_anew(store)
+    assert store.sql("SELECT count(*) AS n, max(words) AS words FROM samples").to_pylist() == [{"n": 600, "words": 4}]
+
+
 @pytest.mark.parametrize("compacted", [False, True])
 def test_macros_answer_the_questions_that_auditors_ask(recorded: Store, compacted: bool) -> None:
     recording, clip, other, mix = ids(4)

@@ -17,6 +17,8 @@ from lineage.verifier import verify
 from training.fit import train
 from training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("plain_main")
+
 LIMIT = 48 << 10  # bytes in one file: a manifest fits, weights do not
 
 

@@ -35,6 +35,8 @@ KINDS: dict[str, tuple[dict[str, Any], list[tuple[int, str]], list[int]]] = {  #
     ),
 }
 
+pytestmark = pytest.mark.usefixtures("plain_main")
+
 
 def die(*args: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
