@@ -26,7 +26,7 @@ import numpy.typing as npt
 import torch
 
 from lineage import leakage
-from lineage.environment import code_version
+from lineage.environment import code_version, lock
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.policy import Policy, Verdict, enforce, in_force, judge, verdict_on
@@ -78,6 +78,7 @@ def train(
     policy: Policy | None = None,
     resume: bool = True,
     progress: Progress = silent,
+    replays: Replays | None = None,
 ) -> TrainedModel:
     """Train a model by `recipe`, or return the one on record.
 
@@ -91,6 +92,7 @@ def train(
         policy: what the run may use, instead of the policy in force.
         resume: go on from the state of a killed run, if there is one; else begin anew.
         progress: told of features and steps.
+        replays: do again what is on record already (see `training.replay`); it is then really trained, under no key.
 
     Raises:
         PolicyRefused: the policy does not let this run use the set; nothing was done, and that is on record.
@@ -99,17 +101,17 @@ def train(
     """
     recipe = _with(recipe, seed, checkpoints)
     try:
-        job = prepare(store, recipe, weights or {})
+        job = prepare(store, recipe, weights or {}, replays.base if replays else None)
     except EarmarkError:
         with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
             raise
     verdicts = [*(on_pool(store, pool, policy) for pool in job.pools), verdict_on(store, job.data.digest, policy)]
     leaks = leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy)
-    done = store.find_run(job.key)
+    done = None if replays else store.find_run(job.key)
     if done is not None and not any(v and v.refused for v in verdicts) and not leaks.refused:
         return _trained(store, done, reused=True)
     sets = [job.data.digest, *([job.development.digest] if job.development else []), *job.pools]
-    with claim(store, job.key, sets) as work:
+    with claim(store, job.key if replays is None else digest_of([job.key, replays.run_id]), sets) as work:
         if work is not None and not resume:
             work.drop()
         with (
@@ -118,9 +120,9 @@ def train(
                 "train",
                 job=recipe.name,
                 config=job.config,
-                key=job.key,
+                key=None if replays else job.key,
                 inputs=[sets[0], job.base.digest, *sorted({*job.config["weights"], *sets[1:]})],
-                parents=parents,
+                parents=[*parents, *([replays.run_id] if replays else [])],
                 seed=recipe.seed,
                 package="training",
             ) as run,
@@ -128,7 +130,8 @@ def train(
         ):
             for verdict in verdicts:
                 enforce(run, verdict)
-            leakage.enforce(run, leaks, quietly=bool(parents))
+            leakage.enforce(run, leaks, quietly=bool(run.parents))
+            run.put(lock().encode())
             job.config["opens"] = opening(job.config["recipe"], job.base, keep_base(run, job.base))
             corpus = open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress)
             corpus.check()
@@ -137,10 +140,19 @@ def train(
                 for a in recipe.augment:
                     recorder.use(a.row)
             vector = _vector(store, corpus, job.config["weights"])
-            _fit(run, job, corpus, vector, work, progress)
+            _fit(run, job, corpus, vector, work, progress, replays.model_id if replays else None)
         if work is not None:
             work.drop()
     return _trained(store, store.resolve_run(run.id), reused=False)
+
+
+@dataclass(frozen=True)
+class Replays:
+    """The run that a training does again, the model it made, and its base as it was, where that is no more where it was."""
+
+    run_id: str
+    model_id: str
+    base: Base | None = None
 
 
 @dataclass(frozen=True)
@@ -166,8 +178,12 @@ class Prepared:
         return pools_of(self.config)
 
 
-def prepare(store: Store, recipe: Recipe, weights: Mapping[str, float] | None = None) -> Prepared:
+def prepare(
+    store: Store, recipe: Recipe, weights: Mapping[str, float] | None = None, base: Base | None = None
+) -> Prepared:
     """Check a recipe against the store, the base and this machine; nothing is written.
+
+    `base` stands in for the one that the recipe names.
 
     Raises:
         EarmarkError: they do not fit.
@@ -182,7 +198,7 @@ def prepare(store: Store, recipe: Recipe, weights: Mapping[str, float] | None = 
             f"'development' {recipe.development} is the training set — name a set that is not trained on"
         )
     measured = [*([development] if development else []), *(resolve_set(store, ref) for ref in recipe.evaluate)]
-    base = find_base(recipe.base)
+    base = base or find_base(recipe.base)
     family = open_family(recipe.family, base, language=recipe.language, task=recipe.task)
     presentation.check(recipe, family)
     digest = development.digest if development else None
@@ -198,6 +214,7 @@ def _fit(
     weights: npt.NDArray[np.float32],
     work: Unfinished | None,
     progress: Progress,
+    known: str | None,
 ) -> None:
     recipe, family = job.recipe, job.family
     recorder = Exposures(run)
@@ -241,11 +258,19 @@ def _fit(
         "resumed": saver.before,
     }
     record_model(
-        run, family, model, name=recipe.name, method=recipe.method, set_digest=corpus.set_digest, seed=recipe.seed
+        run,
+        family,
+        model,
+        name=recipe.name,
+        method=recipe.method,
+        set_digest=corpus.set_digest,
+        seed=recipe.seed,
+        known=known,
     )
     run.outputs += [c["artifact"] for c in run.result["checkpoints"]]
     run.cost |= saver.spent
     if job.device == "cuda":
+        run.cost["gpu_s"] = run.cost["wall_s"]
         run.result["gpu_peak_bytes"] = torch.cuda.max_memory_allocated()
 
 

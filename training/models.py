@@ -169,8 +169,12 @@ def record_model(
     method: str,
     set_digest: str | None,
     seed: int | None,
+    known: str | None = None,
 ) -> str:
-    """Keep a model's files, write its row and note id and artifact in the run's result; returns its id."""
+    """Keep a model's files, write its row and note id and artifact in the run's result; returns its id.
+
+    `known` is the id of a model that is on record: should it be this very model, it is not put there once more.
+    """
     with tempfile.TemporaryDirectory(prefix="earmark-") as scratch:
         folder = Path(scratch)
         if method == "lora":
@@ -219,7 +223,8 @@ def note_model(
         "set_digest": set_digest,
         "seed": seed,
     }
-    run.append("models", [row])
+    if model_id != known:
+        run.append("models", [row])
     run.outputs += [model_id, artifact]
     run.result |= {"model_id": model_id, "artifact": artifact, "parameters": size, "trainable": row["trainable"]}
     return model_id

@@ -39,7 +39,8 @@ def differences(store: Store, run_id: str) -> list[Sibling]:
     """
     run = store.resolve_run(run_id)
     experiment = run.config.get("experiment")
-    others = [r for r in store.runs() if r.kind == "train" and r.status == "completed" and r.id != run.id]
+    # a run without a key did another one again, which `training.replay` tells of
+    others = [r for r in store.runs() if r.kind == "train" and r.status == "completed" and r.key and r.id != run.id]
     return [_compare(run, r) for r in reversed(others) if experiment and r.config.get("experiment") == experiment]
 
 
