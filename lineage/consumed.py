@@ -100,7 +100,7 @@ def consumption(store: Store, ref: str, *, planned: str | None = None, epochs: f
     Raises:
         EarmarkError: there is none of that name, it failed, consumed nothing, or names no set.
     """
-    run = _run(store, ref)
+    run = run_of(store, ref)
     if run.status != "completed":
         raise EarmarkError(f"run {run.id} is {run.status}, and such runs leave no exposures — name one that completed")
     chosen = resolve_set(store, planned) if planned is not None else _planned(store, run)
@@ -114,7 +114,12 @@ def consumption(store: Store, ref: str, *, planned: str | None = None, epochs: f
     return Consumption(run, chosen, passes, total, found)
 
 
-def _run(store: Store, ref: str) -> RunInfo:
+def run_of(store: Store, ref: str) -> RunInfo:
+    """The run meant by the beginning of its id, or by its model (name, id, or the beginning of one).
+
+    Raises:
+        UnknownName, AmbiguousName: no such run or model, or several.
+    """
     try:
         return store.resolve_run(ref)
     except UnknownName:
