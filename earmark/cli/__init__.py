@@ -11,6 +11,7 @@ import sys
 import typer
 
 from earmark.cli import (
+    again,
     ask,
     data,
     impact,
@@ -52,6 +53,7 @@ for group in (
     measure,
     registry,
     rollout,
+    again,
     sound,
     why,
     show,
