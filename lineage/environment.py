@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.errors import UnknownName
+from lineage.pool import default_workers
 
 if TYPE_CHECKING:
     from lineage.runs import RunInfo
@@ -200,11 +201,6 @@ def threads() -> int:
     return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def capture() -> dict[str, Any]:
     """The environment as JSON; what is not known is left out."""
     model, features = _cpu()
@@ -217,7 +213,7 @@ def capture() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu": model,
         "cpu_features": features,
-        "cores": cores(),
+        "cores": default_workers(),
         "packages": package_versions(*PACKAGES),
         "installed": hashlib.sha256(lock().encode()).hexdigest(),
         "container": _container(),

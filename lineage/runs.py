@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -26,6 +25,7 @@ import pyarrow.compute as pc
 from lineage import environment
 from lineage.events.journal import Journal
 from lineage.identity import file_digest, uuid7
+from lineage.meter import Meter
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
 from lineage.segments import Rows, as_table, sync_folder, write_durably, write_segment
 from lineage.subjects import KEYS
@@ -60,7 +60,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One run as its manifest tells it. Times are UTC; `cost` is in seconds and bytes."""
+    """One run as its manifest tells it. Times are UTC; costs are in seconds, bytes and joules, see `lineage.meter`.
+
+    Those that a run of an earlier version did not note, or this machine cannot measure, are None.
+    """
 
     id: str
     kind: str
@@ -81,6 +84,10 @@ class RunInfo:
     wall_s: float
     cpu_s: float
     peak_bytes: int
+    gpu_s: float | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    energy_j: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, times in ISO 8601."""
@@ -208,7 +215,7 @@ class Run:
     """A run being written; made by `Store.run`.
 
     `outputs`, `result` and `cost` may be added to until the run ends; `status` stays 'completed' unless an exception says
-    otherwise.
+    otherwise. `gpus` is how many GPUs it occupies.
     """
 
     store: Store
@@ -228,6 +235,7 @@ class Run:
     artifacts: list[str] = field(default_factory=list)
     files: list[Segment] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    gpus: int = 0
 
     def __post_init__(self) -> None:
         self._tables = _Buffer(self.store, "tables", TABLES, self.id)
@@ -237,7 +245,7 @@ class Run:
         self.condition: Callable[[], None] = lambda: None  # of publication, see `Store.publish`
         self._started = datetime.now(UTC)
         self._clock = time.perf_counter()
-        self._cpu = sum(os.times()[:4])
+        self.meter = Meter()
 
     def start(self) -> None:
         """Tell that the run begins."""
@@ -284,12 +292,13 @@ class Run:
         """The run as it stands now."""
         captured = environment.capture()
         wall = self.cost.get("wall_s", time.perf_counter() - self._clock)
-        cpu = self.cost.get("cpu_s", sum(os.times()[:4]) - self._cpu)
+        used = {**self.meter.net(), **self.cost}
         peak = int(self.cost.get("peak_bytes", environment.peak_bytes()))
         return RunInfo(
             self.id, self.kind, self.job, self.key, status, self.config, self.result, self.code, captured,
             captured["threads"], self.seed, self.inputs, self.outputs, self.parents, self._started, datetime.now(UTC),
-            wall, cpu, peak,
+            wall, used["cpu_s"] or 0.0, peak, self.gpus * wall, _whole(used["read_bytes"]), _whole(used["written_bytes"]),
+            used["energy_j"],
         )  # fmt: skip
 
     def publish(self, status: str) -> None:
@@ -325,6 +334,10 @@ class Run:
         """Remove everything the run wrote so far."""
         self._tables.discard()
         self.vault.discard()
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)
 
 
 def _note_attributes(kinds: dict[str, str], column: pa.ChunkedArray) -> None:

@@ -183,7 +183,9 @@ _TABLES = (
         _col("config", TEXT, "Canonical JSON of the configuration."),
         _col("result", TEXT, "JSON facts about the outcome."),
         _low("code_version", "Version and source digest of the code."),
-        _col("environment", TEXT, "JSON: Python, platform, CPU, package versions."),
+        _col(
+            "environment", TEXT, "JSON: Python, system, CPU, packages, container, commit; see `lineage/environment.py`."
+        ),
         _low("threads", "Arithmetic threads; weights depend on it.", type=I32),
         _col("seed", I64, "Seed of the run."),
         _col("inputs", TEXTS, "Digests of the sets, models and artifacts read."),
@@ -194,6 +196,10 @@ _TABLES = (
         _col("wall_s", F64, "Wall-clock time in seconds."),
         _col("cpu_s", F64, "CPU time in seconds."),
         _col("peak_bytes", I64, "Peak resident memory of the process in bytes."),
+        _col("gpu_s", F64, "Seconds for which it occupied a GPU, times their number."),
+        _col("read_bytes", I64, "Bytes fetched from storage; what follows is measured as `lineage/meter.py` tells."),
+        _col("written_bytes", I64, "Bytes sent to storage."),
+        _col("energy_j", F64, "Energy of processors and GPUs meanwhile, joules; null where it cannot be measured."),
     ),
     _table(
         "exposures",

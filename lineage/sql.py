@@ -190,6 +190,15 @@ MACROS = {
         "Models by name and version, counted from 1 in the order in which they became visible: `name@2` names the second.",
         f"SELECT * FROM ({VERSIONS}) ORDER BY name, version",
     ),
+    "costs": (
+        "(cpu_hour, gpu_hour, kwh)",
+        "What each run cost: processor and GPU seconds, bytes, energy, and money at these prices per hour and kilowatt-hour.",
+        """
+        SELECT run_id, kind, job, status, started, wall_s, cpu_s, coalesce(gpu_s, 0) AS gpu_s, peak_bytes, read_bytes,
+               written_bytes, energy_j, (cpu_s * cpu_hour + coalesce(gpu_s, 0) * gpu_hour) / 3600
+               + coalesce(energy_j, 0) / 3.6e6 * kwh AS money
+        FROM runs ORDER BY run_id""",
+    ),
     "set_diff": (
         "(a, b)",
         "Samples that are in one of two sets only; a and b are digests or the beginnings of digests.",

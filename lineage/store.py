@@ -60,6 +60,7 @@ class Store:
         self.erasures: list[Manifest] = []
         self._attributes: dict[str, str] = {}
         self._views = sql.Views()
+        self._working: list[Run] = []  # runs being written, each within the one before
 
     @classmethod
     def init(cls, root: str | Path) -> Store:
@@ -153,7 +154,7 @@ class Store:
         digest_of(config)  # a configuration that is not JSON is found before the work, not after
         code = environment.code_version(package)
         run = Run(self, uuid7(), kind, job, key, config, list(inputs), list(parents), seed, code, package)
-        with alive(self.root, run.id):
+        with alive(self.root, run.id), self._within(run):
             run.start()
             try:
                 yield run
@@ -171,6 +172,18 @@ class Store:
                     run.discard()
                     run.events.abandon()
                 raise
+
+    @contextmanager
+    def _within(self, run: Run) -> Iterator[None]:
+        """What `run` costs stands apart from what the run around it costs."""
+        around = self._working[-1] if self._working else None
+        self._working.append(run)
+        try:
+            yield
+        finally:
+            self._working.remove(run)
+            if around is not None:
+                around.meter.inner(run.meter.gross())
 
     def publish(self, manifest: Manifest, condition: Callable[[], None] = lambda: None) -> None:
         """Make a run visible, whole and durably: its manifest is written, then the log names it.

@@ -217,8 +217,8 @@ def _fit(
     known: str | None,
 ) -> None:
     recipe, family = job.recipe, job.family
+    run.gpus = int(job.device == "cuda")
     recorder = Exposures(run)
-    saver = Saver(work, recipe, recorder, run.id)
     model = family.model(dropout=recipe.dropout, attention=recipe.attention)
     if recipe.lora is not None:
         model = lora.attach(family, model, recipe.lora, recipe.seed)
@@ -226,6 +226,7 @@ def _fit(
         folder = Path(scratch)
         keeper = CheckpointKeeper(recipe.checkpoints, folder)
         development = _development(run.store, job, len(corpus), folder, progress)
+        saver = Saver(work, recipe, recorder, run.id)
         trainer = RecordedTrainer(
             model,
             corpus,
@@ -270,7 +271,6 @@ def _fit(
     run.outputs += [c["artifact"] for c in run.result["checkpoints"]]
     run.cost |= saver.spent
     if job.device == "cuda":
-        run.cost["gpu_s"] = run.cost["wall_s"]
         run.result["gpu_peak_bytes"] = torch.cuda.max_memory_allocated()
 
 

@@ -194,6 +194,7 @@ def record_model(
         base=family.base.ref,
         set_digest=set_digest,
         seed=seed,
+        known=known,
     )
 
 
@@ -208,8 +209,12 @@ def note_model(
     base: str | None,
     set_digest: str | None,
     seed: int | None,
+    known: str | None = None,
 ) -> str:
-    """Write the row of a model whose files are kept, and note id and artifact in the run's result; returns the id."""
+    """Write the row of a model whose files are kept, and note id and artifact in the run's result; returns the id.
+
+    `known` is as for `record_model`.
+    """
     size = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     row = {

@@ -121,6 +121,7 @@ def predict(
             package="training",
         ) as run,
     ):
+        run.gpus = int(place == "cuda")
         ids = members(store, data.digest)
         before = _same_decoding(store, decoding)
         heard = None if before is None else _recall(store, before, ids)
