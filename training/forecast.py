@@ -16,6 +16,7 @@ from lineage.runs import RunInfo
 from lineage.sets import SampleSet
 from lineage.store import Store
 from training import lora
+from training.costs import RateCard, in_force
 from training.fit import Prepared, prepare
 from training.order import Plan
 from training.recipe import Recipe
@@ -23,13 +24,18 @@ from training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds foretold from `runs` comparable runs: what their median gives, and their least and most."""
+    """Seconds foretold from `runs` comparable runs: what their median gives, and their least and most.
+
+    `money` is that of the median at the prices in force; None where there are none.
+    """
 
     runs: int
     wall_s: float
     wall_low_s: float
     wall_high_s: float
     cpu_s: float
+    money: float | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,9 @@ def forecast(
     *,
     seed: int | None = None,
     policy: Policy | None = None,
+    rates: RateCard | None = None,
 ) -> Forecast:
-    """What `train` would do with the same arguments.
+    """What `train` would do with the same arguments; `rates` instead of the prices in force.
 
     Raises:
         EarmarkError: it would refuse at once, because recipe, sets, base and this machine do not fit.
@@ -109,17 +116,25 @@ def forecast(
         leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy),
         store.find_run(job.key),
         None if waiting is None else int(waiting["step"]),
-        _cost(store, job, plan),
+        _cost(store, job, plan, rates or in_force(store)),
     )
 
 
-def _cost(store: Store, job: Prepared, plan: Plan) -> Cost | None:
+def _cost(store: Store, job: Prepared, plan: Plan, rates: RateCard | None) -> Cost | None:
     alike = [r for r in store.runs() if _comparable(r, job)]
     if not alike:
         return None
     wall, cpu = ([getattr(r, name) / r.result["exposures"] for r in alike] for name in ("wall_s", "cpu_s"))
     times = plan.n * plan.epochs
-    return Cost(len(alike), times * median(wall), times * min(wall), times * max(wall), times * median(cpu))
+    wall_s, cpu_s = times * median(wall), times * median(cpu)
+    joules = [r.energy_j / r.result["exposures"] for r in alike if r.energy_j is not None]
+    money = None
+    if rates is not None:
+        energy = times * median(joules) if joules else None
+        money = rates.money(cpu_s, wall_s if job.device == "cuda" else 0.0, energy)
+    return Cost(
+        len(alike), wall_s, times * min(wall), times * max(wall), cpu_s, money, rates.currency if rates else None
+    )
 
 
 def _comparable(run: RunInfo, job: Prepared) -> bool:

@@ -28,6 +28,7 @@ from earmark.cli import (
     share,
     show,
     sound,
+    spend,
     why,
 )
 from lineage.errors import EarmarkError
@@ -54,6 +55,7 @@ for group in (
     registry,
     rollout,
     again,
+    spend,
     sound,
     why,
     show,

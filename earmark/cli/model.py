@@ -103,6 +103,8 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
     else:
         span = f" ({cost.wall_low_s:.0f} to {cost.wall_high_s:.0f})" if cost.runs > 1 else ""
         say(f"  time: {cost.wall_s:.0f} s{span}, {cost.cpu_s:.0f} CPU seconds, by {cost.runs} comparable runs")
+        if cost.money is not None:
+            say(f"  money: {cost.money:.2g} {cost.currency}, at the prices in force")
 
 
 def crossvalidate(
