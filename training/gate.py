@@ -49,6 +49,7 @@ from training.models import Model, behind
 from training.normalise import normaliser
 from training.predict import described
 from training.progress import Progress, silent
+from training.replay import replayed
 
 Outcome = Literal["passed", "refused", "not judged"]
 ENOUGH = 40  # bootstrap replicates beyond the end of an interval
@@ -265,10 +266,8 @@ def _erasures(store: Store, model: Model) -> Finding:
 
 
 def _replay(store: Store, gate: Gate, model: Model) -> Finding:
-    done = [m.run for m in store.manifests() if m.run.kind == "replay" and m.run.status == "completed"]
-    its = [r for r in done if model.model_id in r.inputs or model.run_id in r.parents]
-    if not its:
+    found = replayed(store, model.model_id)
+    if found is None:
         outcome: Outcome = "refused" if gate.replay == "required" else "not judged"
         return Finding("replay", outcome, "not replayed")
-    said = str(its[-1].result.get("verdict"))
-    return Finding("replay", "passed" if said == "identical" else "refused", f"{said}, run {its[-1].id}")
+    return Finding("replay", "passed" if found.identical else "refused", f"{found.verdict}, run {found.run_id}")

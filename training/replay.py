@@ -20,21 +20,18 @@ Two runs are written: the training, of kind 'train' and without a key, so that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lineage import environment
 from lineage.consumed import run_of
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique, without
-from lineage.merkle import set_digest
 from lineage.policy import Policy
 from lineage.runs import RunInfo
 from lineage.sets import members, resolve_set, sample_sets
 from lineage.store import Store
-from training import determinism
 from training.base import Base, find_base
 from training.compare import compare
 from training.distance import Distance, distance
@@ -42,38 +39,9 @@ from training.evaluate import known_number
 from training.fit import Replays, train
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.replays import Difference, changed
 
-Kind = Literal["code", "environment", "data", "base", "threads", "hardware"]
 Outcome = Literal["identical", "different", "impossible"]
-
-KINDS: dict[str, Kind] = {  # of what a training notes under `depends`, by its innermost names; packages come by themselves
-    "code": "code", "transforms": "code", "base": "base", "threads": "threads", "device": "hardware", "machine": "hardware",
-    "cpu": "hardware", "gpu": "hardware", "cuda": "hardware",
-}  # fmt: skip
-NOTED: dict[str, Kind] = {  # of what every run notes of its environment
-    "python": "environment", "implementation": "environment", "system": "environment", "libc": "environment",
-    "container": "environment", "cpu": "hardware", "cpu_features": "hardware", "gpus": "hardware", "gpu_driver": "hardware",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that is not as it was: its kind, its name (of a package, say), its value then and now; None: absent."""
-
-    kind: Kind
-    name: str
-    then: Any
-    now: Any
-
-    def __str__(self) -> str:
-        """In a few words for people."""
-        if self.kind == "data":
-            return f"data: {self.now}"
-        name = "" if self.name == self.kind else f" {self.name}"
-        if isinstance(self.then, list) and isinstance(self.now, list):
-            more, less = (sorted(map(str, a)) for a in (set(self.now) - set(self.then), set(self.then) - set(self.now)))
-            return f"{self.kind}:{name} {' '.join([*(f'+{x}' for x in more), *(f'-{x}' for x in less)])}"
-        return f"{self.kind}:{name} {_shown(self.now)} instead of {_shown(self.then)}"
 
 
 @dataclass(frozen=True)
@@ -144,7 +112,9 @@ def replay(
     """
     run = run_of(store, ref)
     _check(run)
-    found = _Replay(store, run, Recipe.parse(_pinned(store, run), f"the recipe of run {run.id}"))
+    changes = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
+    recipe = Recipe.parse(_pinned(store, run), f"the recipe of run {run.id}").variant(**changes)
+    found = _Replay(store, run, recipe, changes)
     gone = erased(store, [d for d in run.inputs if store.subjects.find(d).kind == "set"])
     if gone:
         return found.impossible(f"{gone} samples were erased" if gone > 1 else "1 sample was erased")
@@ -152,14 +122,16 @@ def replay(
         base = _base(store, run)
     except UnknownName:
         return found.impossible("its base is neither where it was nor in the store")
-    changes = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
-    return found.verdict(found.recipe.variant(**changes), base, policy, progress)
+    return found.verdict(base, policy, progress)
 
 
 def replayed(store: Store, model_id: str) -> ReplayVerdict | None:
-    """What the newest replay of a model's training found, in the order of the log; None if there was none."""
+    """What the newest replay of a model's training found, in the order of the log; None if there was none.
+
+    One with other threads or on another device than recorded is an experiment, and does not count.
+    """
     said = [m.run for m in store.manifests() if m.run.kind == "replay" and m.run.status == "completed"]
-    its = [r for r in said if model_id in r.inputs]
+    its = [r for r in said if model_id in r.inputs and not r.config["changes"]]
     return _read(its[-1]) if its else None
 
 
@@ -168,11 +140,6 @@ def erased(store: Store, digests: Iterable[str]) -> int:
     ids = sort_unique(halves(id_array([i for d in digests for i in members(store, d).to_pylist()])))
     left = store.vault.rows("recordings", id_array(ids))["sample_id"]
     return len(without(ids, sort_unique(halves(left))))
-
-
-def changed(store: Store, then: RunInfo, now: RunInfo) -> tuple[Difference, ...]:
-    """Everything that differs between two trainings of one recipe, as far as the record tells."""
-    return (*_depended(then, now), *_noted(store, then, now), *_data(store, then, now))
 
 
 # -- the record's side ---------------------------------------------------------------------------------------------------
@@ -225,20 +192,21 @@ def _base(store: Store, run: RunInfo) -> Base | None:
 
 @dataclass(frozen=True)
 class _Replay:
-    """One replay under way: the recorded run, and the recipe as it was."""
+    """One replay under way: the recorded run, the recipe as it was, and what of it is changed on purpose."""
 
     store: Store
     run: RunInfo
     recipe: Recipe
+    changes: dict[str, Any]
 
     def impossible(self, reason: str) -> ReplayVerdict:
         return self._record(None, "impossible", {"reason": reason})
 
-    def verdict(self, recipe: Recipe, base: Base | None, policy: Policy | None, progress: Progress) -> ReplayVerdict:
+    def verdict(self, base: Base | None, policy: Policy | None, progress: Progress) -> ReplayVerdict:
         known: str = self.run.result["model_id"]
         made = train(
             self.store,
-            recipe,
+            self.recipe,
             weights=self.run.config["weights"],
             policy=policy,
             progress=progress,
@@ -254,7 +222,7 @@ class _Replay:
     def _record(self, again: RunInfo | None, verdict: Outcome, told: dict[str, Any]) -> ReplayVerdict:
         known = self.run.result["model_id"]
         other = again.result["model_id"] if again is not None else None
-        config = {"run": self.run.id, "experiment": self.run.config["experiment"]}
+        config = {"run": self.run.id, "experiment": self.run.config["experiment"], "changes": self.changes}
         with self.store.run(
             "replay",
             job=self.run.job,
@@ -309,65 +277,3 @@ def _read(run: RunInfo) -> ReplayVerdict:
         Distance(**told["weights"]) if told.get("weights") else None,
         tuple(Moved(**m) for m in told.get("wer", ())),
     )
-
-
-# -- what differs --------------------------------------------------------------------------------------------------------
-
-
-def _depended(then: RunInfo, now: RunInfo) -> Iterator[Difference]:
-    old, new = (_flat(r.config["depends"]) for r in (then, now))
-    for name, kind in KINDS.items():
-        if old.get(name) != new.get(name):
-            yield Difference(kind, _NAMES.get(name, name), old.get(name), new.get(name))
-    if then.config["optimiser"] != now.config["optimiser"]:
-        yield Difference("code", "optimiser", then.config["optimiser"], now.config["optimiser"])
-
-
-_NAMES = {"cpu": "instructions"}  # those of the processor that torch computes with; its name is another matter
-
-
-def _flat(depends: Mapping[str, Any]) -> dict[str, Any]:
-    return {**depends, **depends["environment"]}
-
-
-def _noted(store: Store, then: RunInfo, now: RunInfo) -> Iterator[Difference]:
-    """Of the environment; what an older version did not note is not held against it."""
-    old, new = then.environment, now.environment
-    before, after = old.get("code"), new.get("code")
-    if before and after and before["commit"] != after["commit"]:
-        yield Difference("code", "commit", before["commit"], after["commit"])
-    for name, kind in NOTED.items():
-        if name in old and old[name] != new.get(name):
-            yield Difference(kind, name, old[name], new.get(name))
-    packages, theirs = (environment.packages_of(store, r) for r in (then, now))
-    if packages is None or theirs is None:
-        packages, theirs = (r.config["depends"]["environment"]["packages"] for r in (then, now))
-    names = sorted((packages.keys() | theirs.keys()) - {"earmark"}, key=lambda n: (n not in determinism.PACKAGES, n))
-    for name in names:
-        if packages.get(name) != theirs.get(name):
-            yield Difference("environment", name, packages.get(name), theirs.get(name))
-
-
-def _data(store: Store, then: RunInfo, now: RunInfo) -> Iterator[Difference]:
-    for digest in sorted({d for d in then.inputs if store.subjects.find(d).kind == "set"}):
-        if set_digest(store.lookup.members(digest)) != digest:
-            yield Difference(
-                "data", digest, None, f"the members of set {digest[:12]} are not those that it was made with"
-            )
-    columns = "step, position, epoch, sample_id, weight, seed"
-    query = f"SELECT {columns} FROM exposures WHERE run_id = $"
-    n = store.sql(
-        f"SELECT count(*) AS n FROM (({query}then EXCEPT ALL {query}now) UNION ALL ({query}now EXCEPT ALL {query}then))",
-        {"then": then.id, "now": now.id},
-    )["n"][0].as_py()
-    if n:
-        yield Difference("data", "exposures", None, f"{n} exposures are in one of the two runs only")
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping):
-        return " ".join(str(v) for v in value.values())
-    text = str(value)
-    return text[:12] if len(text) >= 40 and all(c in "0123456789abcdef" for c in text) else text

@@ -175,9 +175,9 @@ def test_a_replay_is_looked_for(town: Store, ids: dict[str, str]) -> None:
     wanted = Gate(replay="required")
     assert [f.detail for f in judge(town, wanted, b, None).refusals] == ["not replayed"]
     assert judge(town, Gate(), b, None).findings[-1].outcome == "not judged"
-    for verdict, passes in (("identical", True), ("code differs", False)):
-        with town.run("replay", parents=[b.run_id]) as run:
-            run.result["verdict"] = verdict
+    for verdict, passes in (("identical", True), ("different", False)):
+        with town.run("replay", config={"changes": {}}, inputs=[b.model_id], parents=[b.run_id]) as run:
+            run.result |= {"verdict": verdict, "model_id": b.model_id, "replayed": None}
         assert judge(town, wanted, b, None).passed is judge(town, Gate(), b, None).passed is passes
 
 

@@ -117,6 +117,7 @@ def test_other_threads_are_named_alone(fresh: Store, recipe: Recipe) -> None:
     assert [(d.kind, d.name, d.then, d.now) for d in found.differences] == [("threads", "threads", 1, 2)]
     assert str(found.differences[0]) == "threads: 2 instead of 1"
     assert found.identical == (found.replayed == made.model_id)
+    assert replayed(fresh, made.model_id) is None  # it was no replay of the run as it was
 
 
 def test_a_changed_base_that_is_not_kept_is_named_alone(
