@@ -74,10 +74,13 @@ def lock() -> str:
     """
     found: dict[str, str] = {}
     for distribution in metadata.distributions():  # the first of a name is the one that is imported
-        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
-        if name and name not in found:
+        told = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        head = told.partition("\n\n")[0]  # read so because parsing it as a message takes seven times as long
+        name, version = (re.search(rf"^{field}: *(\S+)", head, re.MULTILINE) for field in ("Name", "Version"))
+        if name and version:
+            known = re.sub(r"[-_.]+", "-", name[1]).lower()
             away = distribution.read_text("direct_url.json") is not None
-            found[name] = f"{'# ' if away else ''}{name}=={distribution.version}\n"
+            found.setdefault(known, f"{'# ' if away else ''}{known}=={version[1]}\n")
     return "".join(found[name] for name in sorted(found))
 
 
