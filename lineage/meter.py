@@ -78,7 +78,7 @@ def _energies() -> dict[str, tuple[Callable[[], float | None], float]]:
     """Counters of energy by name: what reads one in joules, and at what it begins again from zero."""
     found: dict[str, tuple[Callable[[], float | None], float]] = {}
     for zone in sorted(POWERCAP.glob("*-rapl:[0-9]*")):
-        if zone.name.count(":") > 1:  # a part of a package, counted with it
+        if not _text(zone / "name").startswith("package"):  # a part of one, or the whole board, which would count twice
             continue
         wraps = _number(zone / "max_energy_range_uj")
         if _number(zone / "energy_uj") is not None:  # often for root alone
@@ -88,10 +88,17 @@ def _energies() -> dict[str, tuple[Callable[[], float | None], float]]:
     return found
 
 
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
 def _number(path: Path) -> float | None:
     try:
-        return float(path.read_text())
-    except (OSError, ValueError):
+        return float(_text(path))
+    except ValueError:
         return None
 
 

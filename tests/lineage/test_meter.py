@@ -23,8 +23,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A processor package that counts its energy, as the kernel shows it."""
     monkeypatch.setattr(meter, "POWERCAP", tmp_path)
     monkeypatch.setattr(meter, "DEVICES", tmp_path / "none")
-    for name, micro in (("intel-rapl:0", 7_000_000), ("intel-rapl:0:0", 5_000_000)):
+    for name, what, micro in (
+        ("intel-rapl:0", "package-0", 7_000_000),
+        ("intel-rapl:0:0", "core", 5_000_000),
+        ("intel-rapl:1", "psys", 9_000_000),
+    ):
         (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(f"{what}\n")
         (tmp_path / name / "energy_uj").write_text(f"{micro}\n")
         (tmp_path / name / "max_energy_range_uj").write_text("10000000\n")
     meter._energies.cache_clear()

@@ -21,6 +21,9 @@ from lineage.reach import sample
 from lineage.sets import SampleSet, create_set, members, resolve_set
 from lineage.store import Store
 from lineage.verifier import verify
+from tests.training.conftest import tiny_voxtral
+from tests.training.families.ctc_bases import KINDS as CTC
+from tests.training.families.ctc_bases import tiny_ctc
 from training import models
 from training.base import find_base
 from training.fit import train
@@ -37,10 +40,12 @@ found = [replay(Store.open(sys.argv[1]), run).to_json() for run in sys.argv[2:]]
 print(json.dumps(found))
 """
 KINDS: dict[str, dict[str, Any]] = {
-    "full": {"spec_augment": {"time_width": 5}, "checkpoints": 1},
     "lora": {"method": "lora", "augment": [{"transform": "noise", "others": "hum", "parameters": {"snr_db": [0, 20]}}]},
-    "development": {"development": "test", "patience": 2, "keep": "best", "evaluate_every": 2, "epochs": 3},
-}
+    "full": {
+        "development": "test", "patience": 2, "keep": "best", "evaluate_every": 2, "epochs": 2, "checkpoints": 1,
+        "spec_augment": {"time_width": 5},
+    },
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -109,6 +114,17 @@ def test_it_really_trains_each_time(fresh: Store, recipe: Recipe) -> None:
     assert forecast(fresh, recipe).reuses.id == made.run_id  # type: ignore[union-attr]
     assert differences(fresh, made.run_id) == []
     assert replayed(fresh, made.model_id) == second
+
+
+@pytest.mark.parametrize("family", ["ctc", "voxtral"])
+def test_every_family_is_replayed(fresh: Store, tmp_path: Path, family: str) -> None:
+    base = tiny_ctc(tmp_path / "base", next(iter(CTC))) if family == "ctc" else tiny_voxtral(tmp_path / "base")
+    spoken = {} if family == "ctc" else {"language": "en", "method": "lora"}
+    made = train(
+        fresh,
+        Recipe(name=family, family=family, base=str(base), train="test", epochs=1, learning_rate=1e-3, **spoken),  # type: ignore[arg-type]
+    )
+    assert replay(fresh, made.run_id).identical
 
 
 def test_other_threads_are_named_alone(fresh: Store, recipe: Recipe) -> None:
