@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lineage import sql
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.ids import (
@@ -326,6 +327,7 @@ def models_of(
 ) -> pa.Table:
     """Models that consumed any of the samples, or of a speaker's, a source's, a licence's, with a weight above zero.
 
+    Those that were continued from such a model are among them, with the exposures of their own training, which may be none.
     Columns: model_id, name, run_id, exposures, samples (distinct ones among those asked for); oldest first.
     """
     if ids is None:
@@ -334,14 +336,16 @@ def models_of(
         wanted = sort_unique(ids if isinstance(ids, np.ndarray) else halves(id_array(ids)))
     columns = ["sample_id", "weight", "run_id"]
     tables = {"wanted": pa.table({"id": id_array(wanted)})}
-    consumed = "exposures e SEMI JOIN wanted ON e.sample_id = id"
+    taken = "exposures e SEMI JOIN wanted ON e.sample_id = id"
     if len(wanted) < MANY:
-        tables = {"consumed": store.lookup.rows("exposures", "sample_id", wanted, columns)}
-        consumed = "consumed e"
+        tables = {"taken": store.lookup.rows("exposures", "sample_id", wanted, columns)}
+        taken = "taken e"
     return store.sql(
+        "WITH RECURSIVE consumed AS ("
         "SELECT m.model_id, m.name, m.run_id, sum(n)::BIGINT AS exposures, count(*) AS samples FROM ("
-        f"SELECT run_id, sample_id, count(*) AS n FROM {consumed} WHERE weight > 0 GROUP BY ALL) JOIN models m USING (run_id) "
-        "GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id",
+        f"SELECT run_id, sample_id, count(*) AS n FROM {taken} WHERE weight > 0 GROUP BY ALL) JOIN models m USING (run_id) "
+        "GROUP BY m.model_id, m.name, m.run_id), "
+        f"{sql.BUILT.format(start='SELECT model_id, name, run_id FROM consumed')} {sql.CONSUMERS}",
         tables=tables,
     )
 

@@ -210,6 +210,7 @@ _TABLES = (
         _id("sample_id", "The sample.", bloom=True),
         _low("weight", "Weight in the loss; 0 means ablated.", nullable=False, type=F32),
         _col("seed", I64, "Seed of on-the-fly augmentation."),
+        _low("replayed_from", "Digest of the old set that it was replayed from; null for new data."),
     ),
     _table(
         "models",
@@ -217,7 +218,7 @@ _TABLES = (
         _col("model_id", TEXT, "Digest of the weights as tensors.", nullable=False),
         _col("name", TEXT, "Name from the recipe."),
         _low("family", "Model family, e.g. 'whisper'."),
-        _col("base", TEXT, "What it was fine-tuned from."),
+        _col("base", TEXT, "What it was fine-tuned from; 'model:' and the model_id where that is a model on record."),
         _col("parameters", I64, "Number of parameters."),
         _col("trainable", I64, "Number of parameters that were trained."),
         _col("artifact", TEXT, "Digest of the saved files."),

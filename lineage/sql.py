@@ -33,14 +33,27 @@ DUCKDB_TYPES = {
 
 LOG = "log_entries"
 
+# The rows of models `chain` (model_id, base, run_id) that `start` selects, and what they were continued from.
+BEHIND = """chain AS ({start} UNION
+             SELECT m.model_id, m.base, m.run_id FROM chain c JOIN models m ON c.base = 'model:' || m.model_id)"""
+
+# The rows of models `built` (model_id, name, run_id) that `start` selects, and what was continued from them.
+BUILT = """built AS ({start} UNION
+             SELECT m.model_id, m.name, m.run_id FROM built b JOIN models m ON m.base = 'model:' || b.model_id)"""
+CONSUMERS = """SELECT b.model_id, b.name, b.run_id, coalesce(c.exposures, 0) AS exposures, coalesce(c.samples, 0) AS samples
+        FROM built b LEFT JOIN consumed c USING (model_id, name, run_id) ORDER BY b.run_id"""
+
 
 def _models(samples: str) -> str:
-    """Body of a macro that lists the models which consumed any of these samples."""
+    """Body of a macro that lists the models which consumed any of these samples, and those continued from such."""
     return f"""
-        SELECT m.model_id, m.name, m.run_id, count(*) AS exposures, count(DISTINCT e.sample_id) AS samples
-        FROM exposures e JOIN models m ON m.run_id = e.run_id
-        WHERE e.weight > 0 AND e.sample_id IN ({samples})
-        GROUP BY m.model_id, m.name, m.run_id ORDER BY m.run_id"""
+        WITH RECURSIVE
+             consumed AS (SELECT m.model_id, m.name, m.run_id, count(*) AS exposures, count(DISTINCT e.sample_id) AS samples
+                          FROM exposures e JOIN models m ON m.run_id = e.run_id
+                          WHERE e.weight > 0 AND e.sample_id IN ({samples})
+                          GROUP BY m.model_id, m.name, m.run_id),
+             {BUILT.format(start="SELECT model_id, name, run_id FROM consumed")}
+        {CONSUMERS}"""
 
 
 CONSUMPTION = """
@@ -69,12 +82,14 @@ NAMED = "(SELECT model_id, max_by(name, run_id) AS name FROM models GROUP BY mod
 MACROS = {
     "behind_model": (
         "(model)",
-        "Recordings, speakers, licences and transforms behind a model, with how often each was consumed.",
+        "Recordings, speakers, licences and transforms behind a model and its chain, with how often each was consumed.",
         """
         WITH RECURSIVE
-             trained AS (SELECT run_id FROM models WHERE starts_with(model_id, model)),
+             """
+        + BEHIND.format(start="SELECT model_id, base, run_id FROM models WHERE starts_with(model_id, model)")
+        + """,
              used AS (SELECT sample_id, count(*) AS exposures FROM exposures
-                      WHERE run_id IN (SELECT run_id FROM trained) AND weight > 0 GROUP BY sample_id),
+                      WHERE run_id IN (SELECT run_id FROM chain) AND weight > 0 GROUP BY sample_id),
              climb AS (SELECT sample_id, sample_id AS at, []::VARCHAR[] AS names FROM used
                        UNION ALL
                        SELECT c.sample_id, e.parent_id, list_append(c.names, t.name)
@@ -123,12 +138,12 @@ MACROS = {
     ),
     "models_of_sample": (
         "(sample)",
-        "Every model that consumed a sample.",
+        "Every model that consumed a sample, or was continued from one that did (then without exposures of its own).",
         _models("SELECT sample::UUID"),
     ),
     "models_of_speaker": (
         "(speaker)",
-        "Every model that consumed a speaker's samples, or mixes with others; speaker is a speaker_key.",
+        "Every model that consumed a speaker's samples, or mixes with others, or was continued from one; speaker is a speaker_key.",
         _models(
             """
             SELECT sample_id FROM samples WHERE speaker_key = (SELECT speaker::UUID)
@@ -138,12 +153,12 @@ MACROS = {
     ),
     "models_of_source": (
         "(given)",
-        "Every model that consumed samples of a source.",
+        "Every model that consumed samples of a source, or was continued from one that did.",
         _models("SELECT sample_id FROM samples WHERE source = (SELECT given)"),
     ),
     "models_of_licence": (
         "(given)",
-        "Every model that consumed samples under a licence, be it one of several terms.",
+        "Every model that consumed samples under a licence, be it one of several terms, or was continued from one that did.",
         _models("SELECT sample_id FROM samples WHERE list_contains(split(licence, ' AND '), (SELECT given))"),
     ),
     "affected_by": (

@@ -1,7 +1,7 @@
 """Where a base checkpoint comes from, and what exactly it is.
 
 A recipe names its base in one of three ways: `earmark:NAME`, packaged with Earmark; a local folder; a hub id `owner/name`.
-All end as a local folder in the format of `transformers`. Its digest is over those files that decide what the model does
+(A fourth, `model:NAME`, is a model on record, which `training.start` finds in its store.) All end as a local folder in the format of `transformers`. Its digest is over those files that decide what the model does
 (weights, configuration, tokeniser, feature extractor), so a card or a licence may change beside them. It is computed as
 the store computes the digest of a folder, so a base kept as an artifact has the same name there.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+from lineage.chain import SCHEME as MODEL
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of, file_digest
 
@@ -84,6 +85,8 @@ def _folder(ref: str) -> Path:
         if name not in packaged:
             raise UnknownName("packaged base", name, packaged, "or give a folder or a hub id")
         return PACKAGED / name
+    if ref.startswith(MODEL):
+        raise EarmarkError(f"base {ref} is a model of a store, where only a recipe can begin — give its folder instead")
     path = Path(ref).expanduser()
     if path.is_dir():
         return path.resolve()

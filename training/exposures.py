@@ -2,7 +2,7 @@
 
 Planned is not consumed: samplers drop, loaders look ahead, runs end early. So whoever trains says what entered the model at
 the moment when it does: `fit` for recipes, `EarmarkCallback` in anybody's `Trainer`, `training.loop` in loops written by hand.
-Each exposure is one row: optimiser step, place in the step, epoch, sample, weight, seed.
+Each exposure is one row: optimiser step, place in the step, epoch, sample, weight, seed, and where it was replayed from.
 
 Where ids have to travel with a batch, through worker processes, prefetching and devices, `Carrying` packs them into it.
 """
@@ -38,7 +38,7 @@ class Exposures:
         self.remember = remember
         self.count = 0
         self._step = self._position = 0
-        self._rows: list[tuple[Halves, npt.NDArray[Any], npt.NDArray[Any] | None, int, int, int]] = []
+        self._rows: list[tuple[Halves, npt.NDArray[Any], npt.NDArray[Any] | None, int, int, int, pa.Array]] = []
         self._pending = 0
         self._taken: list[pa.Table] = []
 
@@ -49,12 +49,17 @@ class Exposures:
         ids: Halves,
         weights: npt.NDArray[np.float32] | None = None,
         seeds: npt.NDArray[np.int64] | None = None,
+        origins: Sequence[str | None] | None = None,
     ) -> None:
-        """Note that the samples `ids` [n, 2] entered the model in this order, in optimiser step `step`."""
+        """Note that the samples `ids` [n, 2] entered the model in this order, in optimiser step `step`.
+
+        `origins` [n] are the sets that they were replayed from, None for new ones.
+        """
         if step != self._step:
             self._step, self._position = step, 0
         ones = np.ones(len(ids), dtype=np.float32)
-        self._rows.append((ids, ones if weights is None else weights, seeds, step, self._position, epoch))
+        replayed = pa.nulls(len(ids), pa.string()) if origins is None else pa.array(origins, pa.string())
+        self._rows.append((ids, ones if weights is None else weights, seeds, step, self._position, epoch, replayed))
         self._position += len(ids)
         self._pending += len(ids)
         self.count += len(ids)
@@ -78,6 +83,7 @@ class Exposures:
                 "sample_id": id_array(np.concatenate([r[0] for r in self._rows])),
                 "weight": np.concatenate([r[1] for r in self._rows]).astype(np.float32),
                 "seed": pa.chunked_array(seeds),
+                "replayed_from": pa.chunked_array([r[6] for r in self._rows]),
             }
         )
         self.run.append("exposures", rows)

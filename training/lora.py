@@ -48,6 +48,24 @@ def attach(family: Family, model: torch.nn.Module, lora: Lora, seed: int) -> Pef
     return get_peft_model(model, config)
 
 
+def carry_on(family: Family, model: torch.nn.Module, lora: Lora, folder: Path) -> PeftModel:
+    """The model with saved adapters, to be trained on; of `lora` only the dropout may be another than theirs.
+
+    Raises:
+        EarmarkError: the recipe describes other adapters.
+    """
+    config = LoraConfig.from_pretrained(folder)
+    theirs = (config.r, float(config.lora_alpha), sorted(config.target_modules))
+    if (lora.rank, lora.alpha, sorted(targets(family, model, lora))) != theirs:
+        endings = sorted({name.rpartition(".")[2] for name in config.target_modules})
+        raise EarmarkError(
+            f"'lora' describes other adapters than those that are continued — write rank: {config.r}, "
+            f"alpha: {config.lora_alpha:g}, targets: [{', '.join(endings)}] there"
+        )
+    config.lora_dropout = lora.dropout
+    return PeftModel.from_pretrained(model, folder, is_trainable=True, config=config).eval()
+
+
 def save(model: PeftModel, base: Base, folder: Path) -> None:
     """Write the adapters in peft's format, without anything that depends on this machine or on hashing order."""
     model.save_pretrained(folder)

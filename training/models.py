@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from lineage import subjects
+from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.runs import Run, RunInfo
@@ -110,21 +111,27 @@ def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     folder = store.artifact(record.artifact)
     whole = opens["method"] == "full"
     # Opened on its base, not on its own files, so that models of one base share tokeniser, features and corpora.
-    base = _base(store, opens["base"], Base(f"model {record.name}", folder) if whole else None)
+    base = noted_base(store, opens["base"], Base(f"model {record.name}", folder) if whole else None)
     family = open_family(opens["family"], base, language=opens["language"], task=opens["task"])
     model = family.model(folder, attention=attention) if whole else lora.load(family.model(attention=attention), folder)
     return Opened(record, family, model, opens["transcripts"])
 
 
-def _base(store: Store, noted: dict[str, Any], stand_in: Base | None) -> Base:
-    """The base as it was; else the store's copy of it; else `stand_in`."""
-    try:
-        base = find_base(noted["ref"])
-        if base.digest == noted["digest"]:
-            return base
-        problem = "has changed since"
-    except EarmarkError:
-        problem = "is gone"
+def noted_base(store: Store, noted: dict[str, Any], stand_in: Base | None = None) -> Base:
+    """The base as it was, by what a run noted (see `opening`); else the store's copy of it; else `stand_in`.
+
+    Raises:
+        EarmarkError: there is none of these.
+    """
+    problem = "is gone"
+    if not noted["ref"].startswith(SCHEME):
+        try:
+            base = find_base(noted["ref"])
+            if base.digest == noted["digest"]:
+                return base
+            problem = "has changed since"
+        except EarmarkError:
+            pass
     if noted["artifact"] is not None:
         return Base(noted["ref"], store.artifact(noted["artifact"]))
     if stand_in is not None:
@@ -170,10 +177,12 @@ def record_model(
     set_digest: str | None,
     seed: int | None,
     known: str | None = None,
+    parent: Model | None = None,
 ) -> str:
     """Keep a model's files, write its row and note id and artifact in the run's result; returns its id.
 
-    `known` is the id of a model that is on record: should it be this very model, it is not put there once more.
+    `known` is the id of a model that is on record: should it be this very model, it is not put there once more. `parent` is
+    the model on record that it was continued from.
     """
     with tempfile.TemporaryDirectory(prefix="earmark-") as scratch:
         folder = Path(scratch)
@@ -191,7 +200,7 @@ def record_model(
         artifact=artifact,
         name=name,
         family=family.name,
-        base=family.base.ref,
+        base=family.base.ref if parent is None else f"{SCHEME}{parent.model_id}",
         set_digest=set_digest,
         seed=seed,
         known=known,

@@ -49,6 +49,30 @@ class Lora(BaseModel):
     )
 
 
+class Replay(BaseModel):
+    """Experience replay: old samples mixed into the new (see `training.rehearsal`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    sets: tuple[str, ...] = Field(min_length=1, max_length=100, description="Old sets to draw from: names or digests.")
+    share: float = Field(gt=0, lt=1, description="Share of the training set that is replayed.")
+    stratify: str | None = Field(
+        None, min_length=1, description="'speaker' or an attribute: drawn in proportion from each of its values."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the draw; the same for all seeds of the training.")
+
+
+class Ewc(BaseModel):
+    """Elastic weight consolidation: weights that an old set hangs on are held (see `training.ewc`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    set: str = Field(min_length=1, description="Old set that must not be forgotten: name or digest.")
+    strength: float = Field(ge=0, description="How much the old set counts; 1: a token of it as much as a new one.")
+    samples: int = Field(200, ge=1, le=1_000_000, description="Utterances of it that are looked at; all if fewer.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the choice of utterances.")
+
+
 class Recipe(BaseModel):
     """One training experiment. Sets are named by name or digest; quantities are per optimiser step unless said otherwise."""
 
@@ -56,9 +80,11 @@ class Recipe(BaseModel):
 
     name: str = Field(min_length=1, max_length=200, description="What people call the model.")
     family: str = Field("whisper", description="Model family.")
-    base: str = Field(min_length=1, description="'earmark:NAME' (packaged), a local folder, or a hub id 'owner/name'.")
+    base: str = Field(min_length=1, description="'model:NAME' (on record), 'earmark:NAME' (packaged), a local folder, or a hub id 'owner/name'.")
     train: str = Field(min_length=1, description="Training set: name or digest.")
     evaluate: tuple[str, ...] = Field((), description="Sets to evaluate on after training.")
+    replay: Replay | None = Field(None, description="Old samples to mix into the training set.")
+    ewc: Ewc | None = Field(None, description="Elastic weight consolidation: what must not be forgotten.")
 
     method: Literal["full", "lora"] = Field("full", description="Train all weights, or low-rank adapters.")
     lora: Lora | None = Field(None, description="Adapters, with method: lora.")
@@ -140,6 +166,7 @@ class Recipe(BaseModel):
             raise ValueError(f"'transcripts' names no normaliser; choose one of {', '.join(NORMALISERS)}")
         self._agree_on_schedule()
         self._agree_on_development()
+        self._agree_on_the_past()
         if self.task is not None and self.language is None:
             raise ValueError("'task' is given without 'language'; multilingual bases need both, others neither")
         return self
@@ -161,6 +188,17 @@ class Recipe(BaseModel):
                     raise ValueError(f"'{name}' {value} needs a set to measure on; add development: SET")
         elif self.development == self.train:
             raise ValueError("'development' is the training set; name a set that is not trained on")
+
+    def _agree_on_the_past(self) -> None:
+        if self.base == f"model:{self.name}":
+            raise ValueError(
+                f"'base' {self.base} has the name of the new model, and would be another the next time; give the new one another "
+                "'name', or its base by id"
+            )
+        if self.replay is not None and self.train in self.replay.sets:
+            raise ValueError("'replay.sets' has the training set in it; name the sets of earlier trainings")
+        if self.ewc is not None and self.ewc.set == self.train:
+            raise ValueError("'ewc.set' is the training set; name the set of an earlier training")
 
     @property
     def scheduler(self) -> tuple[str, dict[str, float]]:
@@ -244,7 +282,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_NESTED: dict[int | str, type[BaseModel]] = {"lora": Lora, "spec_augment": SpecAugment, "augment": Augmentation}
+_NESTED: dict[int | str, type[BaseModel]] = {"lora": Lora, "spec_augment": SpecAugment, "augment": Augmentation, "replay": Replay, "ewc": Ewc}
 _SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
 

@@ -25,6 +25,7 @@ from training.callback import Follower
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus
 from training.determinism import seed_all
+from training.ewc import Penalty
 from training.exposures import Exposures
 from training.order import Exposure, Plan, step_seed
 from training.presentation import Presentation
@@ -38,6 +39,7 @@ OPTIMISER = {"optim": "adamw_torch_fused", "adam_beta1": 0.9, "adam_beta2": 0.99
 class RecordedTrainer(Trainer):  # type: ignore[misc]
     """Trains one model by one recipe on one corpus; `weights` [n] are those of the corpus's utterances.
 
+    `origins` [n] are the sets that they were replayed from, None for new ones; `penalty` is added to every step's loss.
     `further` are told of each step after `progress` and `keeper`, in their order; `saver` comes last.
     """
 
@@ -52,6 +54,8 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         scratch: Path,
         recorder: Exposures,
         keeper: CheckpointKeeper,
+        origins: Sequence[str | None] | None = None,
+        penalty: Penalty | None = None,
         further: Sequence[TrainerCallback] = (),
         saver: Saver | None = None,
         progress: Progress = silent,
@@ -71,6 +75,8 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         self._recorder = recorder
         self._saver = saver
         self._weights = torch.from_numpy(weights)
+        self._origins = None if origins is None else np.array(origins, dtype=object)
+        self._penalty = None if penalty is None else penalty.to(device)
         self._ids = halves(corpus.ids)
         self._part = 0
 
@@ -102,17 +108,21 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Σ wᵢ·nllᵢ / `num_items_in_batch`, the tokens of the whole step."""
+        """Σ wᵢ·nllᵢ / `num_items_in_batch`, the tokens of the whole step; once a step the penalty comes to it."""
         rows, seeds = inputs.pop("rows").cpu(), inputs.pop("seeds").cpu()
         weights = self._weights[rows]
         with self.accelerator.autocast():  # a family may call parts of the model, which accelerate has not wrapped
             nll, tokens = self.corpus.family.losses(model, inputs)
         weighted = (nll * weights.to(nll.device)).sum()
         epoch = self.state.global_step // self.plan.steps_per_epoch
-        self._recorder.consumed(self.state.global_step, epoch, self._ids[rows.numpy()], weights.numpy(), seeds.numpy())
+        places = rows.numpy()
+        origins = None if self._origins is None else self._origins[places].tolist()
+        self._recorder.consumed(
+            self.state.global_step, epoch, self._ids[places], weights.numpy(), seeds.numpy(), origins
+        )
         self.losses.note(weighted.detach(), tokens.sum())
         loss: torch.Tensor = weighted / num_items_in_batch
-        return loss
+        return loss if self._penalty is None or self._part else loss + self._penalty()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         self._state_to_go_on_from.load_weights(self.model if model is None else model)
