@@ -22,16 +22,16 @@ from torch import nn
 from influence.executor import Job, executor, store_at
 from influence.watch import Watch
 from lineage import leakage
-from lineage.sets import resolve_set
 from lineage.store import Store
 from training import lora
 from training.corpus import open_corpus
-from training.families import Family, open_family
-from training.fit import TrainedModel, train
+from training.families import Family
+from training.fit import TrainedModel, prepare, train
 from training.models import Opened, resolve_model
 from training.predict import predict
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.start import find_start
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def fill(
         EarmarkError: the sets cannot be trained or evaluated on, whatever the weights.
     """
     begun = time.perf_counter()
+    recipe = find_start(store, recipe).recipe  # whatever is registered meanwhile
     jobs = [
         Job(
             "influence.bank:retrain",
@@ -130,12 +131,13 @@ def fill(
 
 def _prepare(store: Store, recipe: Recipe, evaluate: Sequence[str], progress: Progress) -> None:
     """What all retrainings share: features, computed once and not by every worker; mistakes, told once and now."""
-    family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
-    train_set = resolve_set(store, recipe.train)
-    open_corpus(store, train_set.digest, family, transcripts=recipe.transcripts, progress=progress).check()
-    leakage.warn(leakage.judge(store, train_set.digest, evaluate))
+    job = prepare(store, recipe)
+    if job.mixture is not None:
+        job.mixture.record(store)
+    open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress).check()
+    leakage.warn(leakage.judge(store, job.data.digest, evaluate, behind=job.behind))
     for digest in evaluate:
-        open_corpus(store, digest, family, transcripts=recipe.transcripts, progress=progress)
+        open_corpus(store, digest, job.family, transcripts=recipe.transcripts, progress=progress)
 
 
 def retrain(
@@ -180,7 +182,7 @@ def retrain(
 
 def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
     """The trained model with the family of its base, which the process has open, and with it tokeniser and features."""
-    family = open_family(recipe.family, recipe.base, language=recipe.language, task=recipe.task)
+    family = find_start(store, recipe).family
     if recipe.method == "lora":
         model: nn.Module = lora.load(family.model(attention=recipe.attention), trained.path)
     else:

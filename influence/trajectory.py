@@ -16,15 +16,17 @@ import numpy.typing as npt
 import torch
 from transformers import get_scheduler
 
+from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
 from lineage.ids import halves
 from lineage.runs import RunInfo
 from lineage.store import Store
 from training.checkpoints import Checkpoint, checkpoints
 from training.corpus import Corpus, open_corpus
-from training.families import device_of, open_family
+from training.families import device_of
 from training.models import Opened, open_model, resolve_model
 from training.recipe import Recipe
+from training.start import find_start
 
 Array = npt.NDArray[np.float64]
 Losses = tuple[torch.Tensor, torch.Tensor]
@@ -78,12 +80,16 @@ class Trajectory:
         return counted.astype(np.float64)
 
     def untrained(self) -> torch.nn.Module:
-        """The model as it was before the first step, where the trained one is; fresh adapters change nothing yet."""
-        model = self.opened.family.model(attention=self.recipe.attention)
-        if self.recipe.method == "full":
-            model = open_family(
-                self.recipe.family, self.recipe.base, language=self.recipe.language, task=self.recipe.task
-            ).model(attention=self.recipe.attention)
+        """The model as it was before the first step, where the trained one is: the base, or the model that was continued.
+
+        Fresh adapters change nothing yet, so they are left out.
+        """
+        if self.recipe.lora is not None and not self.recipe.base.startswith(SCHEME):
+            model = self.opened.family.model(attention=self.recipe.attention)
+        else:
+            start = find_start(self.corpus.store, self.recipe)
+            fresh = start.adapters is None
+            model = start.family.model(attention=self.recipe.attention) if fresh else start.model()
         return model.to(device_of(self.opened.model)).eval()
 
     def credit(self, start: int, stop: int) -> Array:

@@ -50,12 +50,12 @@ def chain(store: Store, model_id: str) -> list[Link]:
 def sets_behind(store: Store, model_id: str) -> list[str]:
     """Digests of the sets that a model and its chain have learnt from, its own first."""
     runs = {run.id: run for run in store.runs()}
-    digests = [d for link in chain(store, model_id) for d in (link.set_digest, *_beside(runs[link.run_id])) if d]
+    digests = [d for link in chain(store, model_id) for d in (link.set_digest, *beside(runs[link.run_id])) if d]
     return list(dict.fromkeys(digests))
 
 
-def _beside(run: RunInfo) -> Iterator[str]:
-    """Sets that a training took from besides the one it was on: what was mixed in, what old weights were held to."""
+def beside(run: RunInfo) -> Iterator[str]:
+    """Sets that a training took from besides the one it was on: what was mixed in, what its weights were held to."""
     yield from (a["others"] for a in run.config.get("augment") or () if a["others"])
     held = run.config.get("ewc")
     if held:

@@ -184,10 +184,22 @@ class LeakageRefused(EarmarkError):
         self.on_record = {**on_record, "leakage": verdict.to_json()}
 
 
-def judge(store: Store, train: str, tests: Sequence[str], policy: Policy | None = None) -> Verdict:
-    """What leaks from a training set into evaluation sets (digests), by the given policy, or else the one in force."""
+def judge(
+    store: Store, train: str, tests: Sequence[str], policy: Policy | None = None, *, behind: Sequence[str] = ()
+) -> Verdict:
+    """What leaks from a training set into evaluation sets (digests), by the given policy, or else the one in force.
+
+    `behind` are sets that the weights had learnt from before; they leak just so.
+    """
     chosen = policy or in_force(store)
-    found = [leak for test in dict.fromkeys(tests) for leak in leakage(store, train, test) if len(leak.tested)]
+    learnt = dict.fromkeys([train, *behind])
+    found = [
+        leak
+        for test in dict.fromkeys(tests)
+        for one in learnt
+        for leak in leakage(store, one, test)
+        if len(leak.tested)
+    ]
     actions = {**LEAKS, **((chosen.leakage if chosen else None) or {})}
     return Verdict(tuple((leak, actions[leak.kind]) for leak in found))
 

@@ -183,11 +183,10 @@ class Verdict:
 class PolicyRefused(EarmarkError):
     """A policy does not let a run use its set; what it found goes on the record of the run."""
 
-    def __init__(self, verdict: Verdict) -> None:
+    def __init__(self, verdict: Verdict, behind: str = "") -> None:
         found = "; ".join(str(v) for v in verdict.violations if v.action == "refuse")
-        super().__init__(
-            f"policy '{verdict.policy}' refuses set {verdict.set_digest[:12]}: {found} — use a set without these"
-        )
+        which, mend = (f", {behind}", "continue another model") if behind else ("", "use a set without these")
+        super().__init__(f"policy '{verdict.policy}' refuses set {verdict.set_digest[:12]}{which}: {found} — {mend}")
         self.verdict = verdict
         self.on_record = {"policy": verdict.to_json()}
 
@@ -225,8 +224,10 @@ def verdict_on(store: Store, set_digest: str, policy: Policy | None = None) -> V
     return None if chosen is None else judge(store, chosen, set_digest)
 
 
-def enforce(run: Run, verdict: Verdict | None) -> None:
+def enforce(run: Run, verdict: Verdict | None, behind: str = "") -> None:
     """Put a verdict on the record of a run that is beginning, and warn of what it warns of.
+
+    `behind` says what the set has to do with the run, where that is not trained on it.
 
     Raises:
         PolicyRefused: the set may not be used.
@@ -235,7 +236,7 @@ def enforce(run: Run, verdict: Verdict | None) -> None:
         return
     run.result["policy"] = verdict.to_json()
     if verdict.refused:
-        raise PolicyRefused(verdict)
+        raise PolicyRefused(verdict, behind)
     for violation in verdict.violations:
         logging.getLogger("earmark").warning("policy '%s': %s", verdict.policy, violation)
 

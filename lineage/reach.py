@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lineage.chain import beside
 from lineage.errors import AmbiguousName, UnknownName
 from lineage.graph import models_of, resolve_sample
 from lineage.identity import hex_prefix
@@ -30,7 +31,7 @@ from lineage.schema import VAULT
 from lineage.sets import SampleSet, sample_sets
 from lineage.store import Store
 
-CACHES = ("features", "gradients")  # kinds of runs whose artifacts hold something of single samples
+CACHES = ("features", "gradients", "fisher")  # kinds of runs whose artifacts hold something of single samples
 NOBODY: Halves = np.empty((0, 2), dtype=np.uint64)
 
 SAME_SOUND = """
@@ -276,8 +277,11 @@ def _models(store: Store, ids: Halves, sets: Set[str]) -> tuple[dict[str, Any], 
 
 
 def drawing_from(store: Store, sets: Set[str]) -> list[dict[str, Any]]:
-    """Models whose augmentation drew from any of these sets, by digest: model_id, name and run_id, oldest first."""
-    runs = {r.id for r in store.runs() if any(a["others"] in sets for a in r.config.get("augment") or ())}
+    """Models whose augmentation drew from any of these sets, or whose weights were held to one: model_id, name and run_id.
+
+    Sets go by digest; oldest first.
+    """
+    runs = {r.id for r in store.runs() if r.kind == "train" and not sets.isdisjoint(beside(r))}
     known = store.sql("SELECT model_id, name, run_id FROM models ORDER BY run_id DESC").to_pylist()
     drew = {m["model_id"]: m for m in known if m["run_id"] in runs}
     return list(drew.values())[::-1]

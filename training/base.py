@@ -1,9 +1,10 @@
 """Where a base checkpoint comes from, and what exactly it is.
 
 A recipe names its base in one of three ways: `earmark:NAME`, packaged with Earmark; a local folder; a hub id `owner/name`.
-(A fourth, `model:NAME`, is a model on record, which `training.start` finds in its store.) All end as a local folder in the format of `transformers`. Its digest is over those files that decide what the model does
-(weights, configuration, tokeniser, feature extractor), so a card or a licence may change beside them. It is computed as
-the store computes the digest of a folder, so a base kept as an artifact has the same name there.
+(A fourth, `model:NAME`, is a model on record, which `training.start` finds in its store.) All end as a local folder in the
+format of `transformers`. Its digest is over those files that decide what the model does (weights, configuration, tokeniser,
+feature extractor), so a card or a licence may change beside them. It is computed as the store computes the digest of a
+folder, so a base kept as an artifact has the same name there.
 """
 
 from __future__ import annotations

@@ -98,7 +98,14 @@ def information(
         "labels": "empirical",
         "method": recipe.method,
         "adapters": {"lora": recipe.model_dump(mode="json")["lora"], "seed": recipe.seed} if fresh else None,
-        "opened": [recipe.family, start.base.digest, recipe.language, recipe.task, recipe.transcripts, recipe.attention],
+        "opened": [
+            recipe.family,
+            start.base.digest,
+            recipe.language,
+            recipe.task,
+            recipe.transcripts,
+            recipe.attention,
+        ],
         "threads": recipe.threads,
         "device": device,
     }
@@ -106,7 +113,9 @@ def information(
     done = store.find_run(key)
     if done is not None:
         try:
-            return Information(tensors.read(store.artifact(done.outputs[0])), done.outputs[0], done.id, done.result["samples"])
+            return Information(
+                tensors.read(store.artifact(done.outputs[0])), done.outputs[0], done.id, done.result["samples"]
+            )
         except UnknownName:  # erased: what is asked for now may be asked for again
             pass
     with store.run(

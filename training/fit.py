@@ -25,30 +25,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lineage import leakage
+from lineage.chain import sets_behind
 from lineage.environment import code_version, lock
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.policy import Policy, Verdict, enforce, in_force, judge, verdict_on
+from lineage.policy import Policy
 from lineage.recorder import Recorder
 from lineage.runs import Run, RunInfo
 from lineage.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from lineage.unfinished import Unfinished, claim
-from training import lora, presentation
+from training import ewc, presentation
 from training.augment import pinned
-from training.base import Base, find_base
+from training.base import Base
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import check_precision, depends, deterministic, pick_device
 from training.development import Development
 from training.exposures import Exposures
-from training.families import Family, open_family
+from training.families import Family
 from training.models import keep_base, opening, pools_of, record_model
 from training.order import Plan
+from training.permission import permission
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.rehearsal import Mixture, mixture
 from training.resume import Part, Saver
+from training.start import Start, find_start
 from training.tensors import disk_watched
 from training.trainer import OPTIMISER, RecordedTrainer
 
@@ -105,12 +108,14 @@ def train(
     except EarmarkError:
         with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
             raise
-    verdicts = [*(on_pool(store, pool, policy) for pool in job.pools), verdict_on(store, job.data.digest, policy)]
-    leaks = leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy)
+    if job.mixture is not None:
+        job.mixture.record(store)
+    allowed = permission(store, job, policy)
     done = None if replays else store.find_run(job.key)
-    if done is not None and not any(v and v.refused for v in verdicts) and not leaks.refused:
+    if done is not None and not allowed.refused:
         return _trained(store, done, reused=True)
-    sets = [job.data.digest, *([job.development.digest] if job.development else []), *job.pools]
+    sets = [job.data.digest, *([job.development.digest] if job.development else []), *job.beside]
+    parent = [job.start.parent.model_id] if job.start.parent else []
     with claim(store, job.key if replays is None else digest_of([job.key, replays.run_id]), sets) as work:
         if work is not None and not resume:
             work.drop()
@@ -121,18 +126,16 @@ def train(
                 job=recipe.name,
                 config=job.config,
                 key=None if replays else job.key,
-                inputs=[sets[0], job.base.digest, *sorted({*job.config["weights"], *sets[1:]})],
+                inputs=[sets[0], job.base.digest, *parent, *sorted({*job.config["weights"], *sets[1:]})],
                 parents=[*parents, *([replays.run_id] if replays else [])],
                 seed=recipe.seed,
                 package="training",
             ) as run,
             disk_watched(store.root),
         ):
-            for verdict in verdicts:
-                enforce(run, verdict)
-            leakage.enforce(run, leaks, quietly=bool(run.parents))
+            allowed.enforce(run, quietly=bool(run.parents))
             run.put(lock().encode())
-            job.config["opens"] = opening(job.config["recipe"], job.base, keep_base(run, job.base))
+            job.config["opens"] = opening(job.config["recipe"], job.base, job.start.kept or keep_base(run, job.base))
             corpus = open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress)
             corpus.check()
             presentation.check_lengths(recipe, corpus)
@@ -159,23 +162,43 @@ class Replays:
 class Prepared:
     """One training, asked for and checked as far as can be told without reading its samples.
 
-    `measured` are the sets that the recipe measures on, `key` what the result is found under.
+    `recipe` names its base by id where that is a model on record. `data` is the mixture where old samples are replayed; it
+    is on record once it is trained on. `measured` are the sets that the recipe measures on, `held` the one that elastic
+    weight consolidation holds to, `behind` digests of those that the model it continues has learnt from, `key` what the
+    result is found under.
     """
 
     recipe: Recipe
     data: SampleSet
+    mixture: Mixture | None
+    held: SampleSet | None
     development: SampleSet | None
     measured: tuple[SampleSet, ...]
-    base: Base
-    family: Family
+    behind: tuple[str, ...]
+    start: Start
     device: str
     config: dict[str, Any]
     key: str
 
     @property
+    def base(self) -> Base:
+        """What the model is opened on."""
+        return self.start.base
+
+    @property
+    def family(self) -> Family:
+        """The base, opened."""
+        return self.start.family
+
+    @property
     def pools(self) -> list[str]:
         """Digests of the sets that augmentation draws from."""
         return pools_of(self.config)
+
+    @property
+    def beside(self) -> list[str]:
+        """Digests of the sets that it takes from besides the one that it is trained on."""
+        return [*self.pools, *([self.held.digest] if self.held else [])]
 
 
 def prepare(
@@ -191,20 +214,30 @@ def prepare(
     factors = _checked(weights or {})
     device = pick_device(recipe.device)
     check_precision(recipe.precision, device)
-    data = resolve_set(store, recipe.train)
+    new = resolve_set(store, recipe.train)
+    mixed = None if recipe.replay is None else mixture(store, new, recipe.replay)
+    data = new if mixed is None else mixed.data
+    held = None if recipe.ewc is None else resolve_set(store, recipe.ewc.set)
+    if held is not None and held.digest == new.digest:
+        raise EarmarkError(f"'ewc.set' {held.name} is the training set — name the set of an earlier training")
     development = None if recipe.development is None else resolve_set(store, recipe.development)
-    if development is not None and development.digest == data.digest:
+    if development is not None and development.digest in (new.digest, data.digest):
         raise EarmarkError(
             f"'development' {recipe.development} is the training set — name a set that is not trained on"
         )
     measured = [*([development] if development else []), *(resolve_set(store, ref) for ref in recipe.evaluate)]
-    base = base or find_base(recipe.base)
-    family = open_family(recipe.family, base, language=recipe.language, task=recipe.task)
-    presentation.check(recipe, family)
+    start = find_start(store, recipe, base)
+    recipe = start.recipe
+    presentation.check(recipe, start.family)
+    behind = () if start.parent is None else tuple(sets_behind(store, start.parent.model_id))
     digest = development.digest if development else None
-    config = _config(recipe, data.digest, base.digest, digest, factors, pinned(store, recipe.augment), device)
+    config = _config(
+        recipe, data.digest, start.base.digest, digest, factors, pinned(store, recipe.augment), device, mixed, held
+    )
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
-    return Prepared(recipe, data, development, tuple(measured), base, family, device, config, key)
+    return Prepared(
+        recipe, data, mixed, held, development, tuple(measured), behind, start, device, config, key
+    )  # fmt: skip
 
 
 def _fit(
@@ -219,9 +252,8 @@ def _fit(
     recipe, family = job.recipe, job.family
     run.gpus = int(job.device == "cuda")
     recorder = Exposures(run)
-    model = family.model(dropout=recipe.dropout, attention=recipe.attention)
-    if recipe.lora is not None:
-        model = lora.attach(family, model, recipe.lora, recipe.seed)
+    model = job.start.model()
+    penalty = _penalty(run, job, model, progress)
     with tempfile.TemporaryDirectory(prefix="earmark-") as scratch:
         folder = Path(scratch)
         keeper = CheckpointKeeper(recipe.checkpoints, folder)
@@ -236,6 +268,8 @@ def _fit(
             scratch=folder,
             recorder=recorder,
             keeper=keeper,
+            origins=None if job.mixture is None else [job.mixture.origins.get(i) for i in corpus.ids.to_pylist()],
+            penalty=penalty,
             progress=progress,
             further=[development] if development else [],
             saver=saver,
@@ -250,6 +284,8 @@ def _fit(
         if development is not None:
             development.settle(model)
             run.result["development"] = development.result()
+        if penalty is not None:
+            run.result["ewc"]["penalty"] = float(penalty().detach())
     model = model.cpu().eval()
     run.result |= {
         "steps": steps,
@@ -267,11 +303,21 @@ def _fit(
         set_digest=corpus.set_digest,
         seed=recipe.seed,
         known=known,
+        parent=job.start.parent,
     )
     run.outputs += [c["artifact"] for c in run.result["checkpoints"]]
     run.cost |= saver.spent
     if job.device == "cuda":
         run.result["gpu_peak_bytes"] = torch.cuda.max_memory_allocated()
+
+
+def _penalty(run: Run, job: Prepared, model: torch.nn.Module, progress: Progress) -> ewc.Penalty | None:
+    """What holds the weights where the recipe says so; what holds them goes on record."""
+    if job.recipe.ewc is None or job.held is None:
+        return None
+    found = ewc.information(run.store, job.start, job.held, job.recipe.ewc, device=job.device, progress=progress)
+    run.result["ewc"] = {"fisher": found.artifact, "run": found.run_id, "samples": found.samples}
+    return ewc.Penalty(model, found.tensors, job.recipe.ewc.strength)
 
 
 def _development(store: Store, job: Prepared, size: int, folder: Path, progress: Progress) -> Development | None:
@@ -303,17 +349,26 @@ def _config(
     weights: Mapping[str, float],
     augment: list[dict[str, Any]],
     device: str,
+    mixed: Mixture | None,
+    held: SampleSet | None,
 ) -> dict[str, Any]:
     """What the run notes. `experiment` is what was asked; `depends` what else the weights hang on."""
     essence = recipe.essence
-    for name in ("train", "augment", "base", "seed", "threads", "device"):
+    for name in ("train", "augment", "base", "seed", "threads", "device", "replay", "ewc"):
         del essence[name]
     essence["development"] = development
     asked: dict[str, Any] = {"recipe": essence, "base": recipe.base, "set": data, "weights": dict(weights)}
     if augment:
         asked["augment"] = [{k: v for k, v in a.items() if k != "transform_id"} for a in augment]
+    noted: dict[str, Any] = {}
+    if held is not None and recipe.ewc is not None:
+        noted["ewc"] = {**recipe.ewc.model_dump(mode="json"), "set": held.digest}
+        asked["ewc"] = noted["ewc"]
+    if mixed is not None:
+        noted["replay"] = {"new": mixed.new.digest, "old": [s.digest for s in mixed.old], "samples": len(mixed.origins)}
     return {
         **_asked(recipe),
+        **noted,
         "set": data,
         "weights": dict(weights),
         "augment": augment,
@@ -329,12 +384,6 @@ def _config(
             **({"transforms": digest_of([a["transform_id"] for a in augment])} if augment else {}),
         },
     }
-
-
-def on_pool(store: Store, set_digest: str, policy: Policy | None) -> Verdict | None:
-    """How the policy judges a set that is mixed in; how many speakers it has does not matter there."""
-    rules = policy or in_force(store)
-    return None if rules is None else judge(store, rules.model_copy(update={"minimum_speakers": {}}), set_digest)
 
 
 def _with(recipe: Recipe, seed: int | None, checkpoints: int | None) -> Recipe:

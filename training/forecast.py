@@ -11,14 +11,14 @@ from statistics import median
 from typing import Any
 
 from lineage import leakage, unfinished
-from lineage.policy import Policy, Verdict, verdict_on
+from lineage.policy import Policy, Verdict
 from lineage.runs import RunInfo
 from lineage.sets import SampleSet
 from lineage.store import Store
-from training import lora
 from training.costs import RateCard, in_force
 from training.fit import Prepared, prepare
 from training.order import Plan
+from training.permission import Permission, permission
 from training.recipe import Recipe
 
 
@@ -46,8 +46,7 @@ class Forecast:
     plan: Plan
     parameters: int
     trainable: int
-    verdict: Verdict | None
-    leaks: leakage.Verdict
+    allowed: Permission
     reuses: RunInfo | None
     goes_on_from: int | None
     cost: Cost | None
@@ -58,9 +57,19 @@ class Forecast:
         return self.job.data
 
     @property
+    def verdict(self) -> Verdict | None:
+        """How the policy judges the training set."""
+        return self.allowed.verdict
+
+    @property
+    def leaks(self) -> leakage.Verdict:
+        """What leaks into the sets that it would be measured on."""
+        return self.allowed.leaks
+
+    @property
     def refused(self) -> bool:
-        """Whether the run would be refused for what the sets are."""
-        return bool(self.verdict and self.verdict.refused) or self.leaks.refused
+        """Whether the run would be refused for what the sets are, or those behind its base."""
+        return self.allowed.refused
 
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
@@ -77,6 +86,7 @@ class Forecast:
             "steps": self.plan.steps,
             "exposures": self.plan.epochs * self.plan.n,
             "policy": self.verdict.to_json() if self.verdict else None,
+            "policy_behind": [v.to_json() for v in self.allowed.behind],
             "leakage": self.leaks.to_json(),
             "refused": self.refused,
             "reuses": self.reuses.id if self.reuses else None,
@@ -101,19 +111,14 @@ def forecast(
     recipe = recipe if seed is None else recipe.variant(seed=seed)
     job = prepare(store, recipe)
     plan = Plan.of(recipe, job.data.size)
-    model = job.family.model(dropout=recipe.dropout, attention=recipe.attention)
-    size = sum(p.numel() for p in model.parameters())
-    if recipe.lora is not None:
-        model = lora.attach(job.family, model, recipe.lora, recipe.seed)
-        size = sum(p.numel() for p in model.parameters())
+    model = job.start.model()
     waiting = unfinished.waiting(store, job.key)
     return Forecast(
         job,
         plan,
-        size,
+        sum(p.numel() for p in model.parameters()),
         sum(p.numel() for p in model.parameters() if p.requires_grad),
-        verdict_on(store, job.data.digest, policy),
-        leakage.judge(store, job.data.digest, [s.digest for s in job.measured], policy),
+        permission(store, job, policy),
         store.find_run(job.key),
         None if waiting is None else int(waiting["step"]),
         _cost(store, job, plan, rates or in_force(store)),

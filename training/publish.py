@@ -43,9 +43,9 @@ from lineage.subjects import Subject, without_folder
 from training import demo_app, hub, terms
 from training.card import BASE, Findings, cell, findings, metrics_json, model_card, on_hub
 from training.datacard import data_card, withdrawn
-from training.fit import on_pool
 from training.hub import MAIN, Pushed
 from training.models import Model, behind, pools_of, resolve_model
+from training.permission import on_pool
 from training.progress import Progress, silent
 
 ATTRIBUTES = "".join(

@@ -80,7 +80,10 @@ class Recipe(BaseModel):
 
     name: str = Field(min_length=1, max_length=200, description="What people call the model.")
     family: str = Field("whisper", description="Model family.")
-    base: str = Field(min_length=1, description="'model:NAME' (on record), 'earmark:NAME' (packaged), a local folder, or a hub id 'owner/name'.")
+    base: str = Field(
+        min_length=1,
+        description="'model:NAME' (on record), 'earmark:NAME' (packaged), a local folder, or a hub id 'owner/name'.",
+    )
     train: str = Field(min_length=1, description="Training set: name or digest.")
     evaluate: tuple[str, ...] = Field((), description="Sets to evaluate on after training.")
     replay: Replay | None = Field(None, description="Old samples to mix into the training set.")
@@ -192,8 +195,8 @@ class Recipe(BaseModel):
     def _agree_on_the_past(self) -> None:
         if self.base == f"model:{self.name}":
             raise ValueError(
-                f"'base' {self.base} has the name of the new model, and would be another the next time; give the new one another "
-                "'name', or its base by id"
+                f"'base' {self.base} has the name of the new model, and would be another one next time; give the new one "
+                "another 'name', or its base by id"
             )
         if self.replay is not None and self.train in self.replay.sets:
             raise ValueError("'replay.sets' has the training set in it; name the sets of earlier trainings")
@@ -282,7 +285,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_NESTED: dict[int | str, type[BaseModel]] = {"lora": Lora, "spec_augment": SpecAugment, "augment": Augmentation, "replay": Replay, "ewc": Ewc}
+_NESTED: dict[int | str, type[BaseModel]] = {
+    "lora": Lora,
+    "spec_augment": SpecAugment,
+    "augment": Augmentation,
+    "replay": Replay,
+    "ewc": Ewc,
+}
 _SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
 

@@ -55,11 +55,11 @@ class Start:
         """The model as it is before the first step, in evaluation mode; what is trained requires a gradient."""
         recipe, family = self.recipe, self.family
         model = family.model(dropout=recipe.dropout, attention=recipe.attention)
-        if recipe.lora is None:
-            return model
-        if self.adapters is None:
-            return lora.attach(family, model, recipe.lora, recipe.seed)
-        return lora.carry_on(family, model, recipe.lora, self.adapters)
+        if recipe.lora is not None and self.adapters is None:
+            model = lora.attach(family, model, recipe.lora, recipe.seed)
+        elif recipe.lora is not None and self.adapters is not None:
+            model = lora.carry_on(family, model, recipe.lora, self.adapters)
+        return model
 
 
 def find_start(store: Store, recipe: Recipe) -> Start:
@@ -85,8 +85,8 @@ def find_start(store: Store, recipe: Recipe) -> Start:
         return Start(pinned, Base(ref, store.artifact(parent.artifact)), parent.artifact, parent)
     if recipe.method == "full":
         raise EarmarkError(
-            f"recipe {recipe.name}: model {parent.name} is adapters beside a base, which are not merged — write method: lora to "
-            "train them on"
+            f"recipe {recipe.name}: model {parent.name} is adapters beside a base, which are not merged — write method: lora "
+            "to train them on"
         )
     base = noted_base(store, opens["base"])
     return Start(pinned, base, opens["base"]["artifact"], parent, store.artifact(parent.artifact))
