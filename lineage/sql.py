@@ -143,7 +143,7 @@ MACROS = {
     ),
     "models_of_speaker": (
         "(speaker)",
-        "Every model that consumed a speaker's samples, or mixes with others, or continues one that did; speaker is a speaker_key.",
+        "Every model that consumed a speaker's samples, or mixes with others, or continues one that did; by speaker_key.",
         _models(
             """
             SELECT sample_id FROM samples WHERE speaker_key = (SELECT speaker::UUID)

@@ -82,7 +82,7 @@ class Recipe(BaseModel):
     family: str = Field("whisper", description="Model family.")
     base: str = Field(
         min_length=1,
-        description="'model:NAME' (on record), 'earmark:NAME' (packaged), a local folder, or a hub id 'owner/name'.",
+        description="'earmark:NAME' (packaged), 'model:NAME' (on record), a local folder, or a hub id 'owner/name'.",
     )
     train: str = Field(min_length=1, description="Training set: name or digest.")
     evaluate: tuple[str, ...] = Field((), description="Sets to evaluate on after training.")

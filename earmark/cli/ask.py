@@ -15,6 +15,7 @@ from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOptio
 from earmark.cli.output import console, print_rows, say, short
 from lineage import aliases, graph, reference, schema, sets, sql
 from lineage import consumed as against_plan
+from lineage.chain import chain
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.store import Store
@@ -307,9 +308,14 @@ def _trace_model(store: Store, model: str, as_json: bool) -> None:
         print_rows(behind, as_json=True)
         return
     rows = behind.to_pylist()
+    links = chain(store, model)
     for m in store.sql("SELECT * FROM models WHERE model_id = ?", [model]).to_pylist():
         say(f"[bold]model {m['model_id']}[/]\n  {m['name']}, {m['family']}, from {m['base']}, run {m['run_id']}")
         say(f"  trained on set {short(m['set_digest'])}, seed {m['seed']}")
+    for link in links:
+        if link.model_id != model:
+            on = f"trained on set {short(link.set_digest)}" if link.set_digest else "not trained on this record"
+            say(f"  continues model {short(link.model_id)}  {link.name}, {on}, run {link.run_id}")
     say(
         f"  {len(rows)} recordings of {len({r['speaker_key'] for r in rows if r['speaker_key']})} speakers stand behind it"
     )

@@ -1,4 +1,4 @@
-"""Verbs that measure models: evaluate, compare, calibrate, measure."""
+"""Verbs that measure models: evaluate, compare, forgetting, calibrate, measure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEANS = {"wer_by_speaker": "by speaker %", "wer_macro": "mean of slices %"}
 
 def register(app: typer.Typer) -> None:
     """Add these verbs to the command line."""
-    for verb in (evaluate, compare, calibrate, measure):
+    for verb in (evaluate, compare, forgetting, calibrate, measure):
         app.command()(verb)
 
 
@@ -144,6 +144,60 @@ def compare(
     say(f"A is {short(done.first.model_id)}, B is {short(done.second.model_id)}, on {population.name}")
     print_rows(rows)
     say("Points of WER; positive: A errs more. Corrected over the slices, the whole set apart.")
+
+
+def forgetting(
+    model: ModelArgument,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on", metavar="SET", help="An old set; repeatable. Default: those that older recipes measured on."
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    slice_: SliceOption = None,
+    normaliser: NormaliserOption = "basic",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """What a model has forgotten of what the models that it continues had learnt: WER before and after, by old set and slice."""
+    from training.forgetting import forgetting as measured
+
+    opened = Store.open(store)
+    with progress("measuring what was forgotten") as report:
+        done = measured(
+            opened, model, on or (), slices=lambda s: _slices(opened, s.digest, slice_)[1], normalise=normaliser,
+            device=device, threads=threads, progress=report,
+        )  # fmt: skip
+    if as_json:
+        rows = [
+            {"set": f.data.name, "set_digest": f.data.digest, "model": f.comparison.first.model_id}
+            | {"before": f.before.model_id, **_finite(asdict(c))}
+            for f in done
+            for c in f.comparison.contrasts
+        ]
+        print_rows(rows, as_json=True)
+        return
+    rows = [
+        {
+            "set": f.data.name,
+            "slice": c.slice,
+            "before": f.before.name,
+            "before %": _percent(c.second),
+            "after %": _percent(c.first),
+            "forgotten": _percent(c.difference.value),
+            **_ends(c.difference),
+            "p Holm": _number(c.p_adjusted),
+            "words": c.words,
+            "speakers": c.difference.blocks,
+        }
+        for f in done
+        for c in f.comparison.contrasts
+    ]
+    say(f"model {short(done[0].comparison.first.model_id)} beside what it continues")
+    print_rows(rows)
+    say("Points of WER; positive: forgotten. Corrected over the slices of a set, the whole set apart.")
 
 
 def calibrate(
