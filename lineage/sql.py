@@ -172,9 +172,9 @@ MACROS = {
         SELECT 'set', s.set_digest, s.name, n FROM sample_sets s JOIN (SELECT set_digest, count(DISTINCT sample_id) AS n
             FROM members SEMI JOIN held USING (sample_id) GROUP BY set_digest) USING (set_digest)
         UNION ALL
-        SELECT 'model', m.model_id, m.name, n FROM models m JOIN (SELECT run_id, count(DISTINCT sample_id) AS n
-            FROM exposures SEMI JOIN held USING (sample_id) WHERE weight > 0 GROUP BY run_id) USING (run_id)
-        ORDER BY ALL""",
+        SELECT 'model', model_id, name, samples FROM ("""
+        + _models("SELECT sample_id FROM held")
+        + ") ORDER BY ALL",
     ),
     "consumption": (
         "(run, planned)",

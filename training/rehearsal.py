@@ -57,7 +57,7 @@ class Mixture:
         old = [s.digest for s in self.old]
         with store.run("set", job=self.data.name, config=self._config, key=self._key, inputs=self._inputs) as run:
             drawn = sorted(self.origins)
-            create_set(run, drawn, name=f"{self.new.name}-replayed", kind="replay", parents=old)
+            create_set(run, drawn, name=f"{self.new.name}-replayed", parents=old)
             ids = [*members(store, self.new.digest).to_pylist(), *drawn]
             create_set(run, ids, name=self.data.name, parents=self._inputs)
             run.result = {"new": self.new.size, "replayed": len(drawn)}

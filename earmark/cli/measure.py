@@ -161,7 +161,7 @@ def forgetting(
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """What a model has forgotten of what the models that it continues had learnt: WER before and after, by old set and slice."""
+    """What a model has forgotten of what those that it continues had learnt: WER before and after, by old set and slice."""
     from training.forgetting import forgetting as measured
 
     opened = Store.open(store)

@@ -33,6 +33,15 @@ KINDS: dict[str, tuple[dict[str, Any], list[tuple[int, str]], list[int]]] = {  #
         [(99, "before commit"), (5, "step")],
         [4],
     ),
+    "held and replayed": (
+        {
+            "gradient_accumulation": 2,
+            "replay": {"sets": ["test"], "share": 0.2},
+            "ewc": {"set": "test", "strength": 10.0, "samples": 4},
+        },
+        [(5, "step")],
+        [4],
+    ),
 }
 
 pytestmark = pytest.mark.usefixtures("plain_main")
@@ -73,9 +82,10 @@ def killed(root: Path, recipe: Recipe, step: int, where: str = "step") -> None:
 def traces(store: Store, made: TrainedModel) -> dict[str, Any]:
     """Everything that has to be the same, whether the run was killed or not."""
     run = store.resolve_run(made.run_id)
-    columns = ["step", "position", "epoch", "sample_id", "weight", "seed"]
+    columns = ["step", "position", "epoch", "sample_id", "weight", "seed", "replayed_from"]
     rows = store.read("exposures", columns, "run_id = ? ORDER BY step, position", [run.id]).to_pylist()
     result = {name: run.result.get(name) for name in ("steps", "exposures", "losses", "checkpoints", "development")}
+    result["penalty"] = run.result.get("ewc", {}).get("penalty")
     return {"model": made.model_id, "rows": rows, **result}
 
 
