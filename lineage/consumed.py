@@ -141,9 +141,12 @@ def _planned(store: Store, run: RunInfo) -> SampleSet:
 
 
 def _passes(run: RunInfo) -> float | None:
-    """How often a run was to go over its set: what its recorder noted, else (older runs) what its recipe says."""
-    noted = run.result.get("planned", {"epochs": run.config.get("recipe", {}).get("epochs")})
-    epochs = noted.get("epochs")
+    """How often a run was to go over its set: what its recorder noted, else what its recipe says."""
+    noted = run.result.get("planned")
+    planned = (
+        noted if isinstance(noted, dict) else run.config.get("recipe", {})
+    )  # runs of recipes note their steps there
+    epochs = planned.get("epochs")
     return None if epochs is None else float(epochs)
 
 

@@ -8,7 +8,8 @@ there: Σ over utterances of (∂ nll / ∂θᵢ)², divided by their tokens. It
 record and not from ones drawn from the model, which is another matrix where the model is wrong (Kunstner et al., arXiv
 1905.12558) but the one that asks how the model got those transcripts right. An utterance counts whole: its tokens' gradients
 are added up before they are squared. Both terms are in nats a token, so λ = 1 lets a token of the old set count as much as a
-new one; in practice λ is found by trying, in powers of ten.
+new one; in practice λ is found by trying, in powers of ten. AdamW's steps are as long whatever the gradient, so even the
+largest λ leaves weights about where they are held, within a few steps at the rate of the moment; the schedule brings that down.
 
 With LoRA the adapters' values are held. Fresh adapters begin as a product with zero, so only their zero factor has a
 gradient there and is held; the other is free.
