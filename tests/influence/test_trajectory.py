@@ -12,7 +12,7 @@ from lineage.store import Store
 from training.development import Development, Measured
 from training.families import open_family
 from training.fit import train
-from training.models import adopt_base
+from training.models import adopt_base, open_model
 from training.recipe import Recipe
 
 
@@ -110,6 +110,18 @@ def test_the_untrained_model_is_the_base(trajectory: Trajectory) -> None:
     assert any(not torch.equal(first[n], last[n]) for n in first)
     base = dict(open_family("whisper", trajectory.recipe.base).model().named_parameters())
     assert all(torch.equal(first[n], base[n]) for n in first)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_untrained_model_of_a_continued_one_is_its_parent(store: Store, recipe: Recipe, method: str) -> None:
+    recipe = recipe.variant(epochs=1, method=method, evaluate=[])
+    parent = train(store, recipe.variant(name=f"parent {method}"))
+    made = train(store, recipe.variant(name="child", base=f"model:parent {method}", train="test"))
+    train(store, recipe.variant(name=f"parent {method}", seed=7))  # a newer one of that name is none of its parents
+    first = dict(open_trajectory(store, made.model_id).untrained().named_parameters())
+    before = dict(open_model(store, parent.model_id).model.named_parameters())
+    assert first.keys() == before.keys()
+    assert all(torch.equal(first[n], before[n]) for n in first)
 
 
 def test_checkpoints_of_another_model_are_refused(trajectory: Trajectory) -> None:

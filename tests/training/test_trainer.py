@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lineage.store import Store
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import deterministic
+from training.ewc import Penalty
 from training.exposures import Exposures
 from training.families import open_family
 from training.order import Exposure, Plan
@@ -70,6 +72,42 @@ def test_the_loss_is_the_weighted_sum_over_all_tokens(
         nll, _ = corpus.family.losses(model, corpus.batch([i]))
         summed += weight / total * torch.autograd.grad(nll.sum(), model.model.encoder.conv1.weight)[0]
     assert torch.allclose(whole, summed, rtol=1e-4, atol=1e-7)
+
+
+def test_a_penalty_counts_once_a_step(store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
+    """Steps of two forward passes without any sample that counts: all that moves the weights is the penalty."""
+    recipe = recipe.variant(gradient_accumulation=2, epochs=1, max_grad_norm=1e-9)
+    model = corpus.family.model(dropout=0.0)
+    asked = []
+    held = Penalty(model, {n: torch.ones_like(p) for n, p in model.named_parameters() if p.requires_grad}, 2.0)
+    with store.run("train") as run, deterministic():
+        trainer = RecordedTrainer(
+            model,
+            corpus,
+            recipe,
+            np.zeros(len(corpus), dtype=np.float32),
+            device="cpu",
+            scratch=tmp_path,
+            recorder=Exposures(run),
+            keeper=CheckpointKeeper(0, tmp_path),
+            penalty=held,
+        )
+        plain = RecordedTrainer.compute_loss
+
+        def noted(self: RecordedTrainer, *given: Any, **named: Any) -> torch.Tensor:
+            loss = plain(self, *given, **named)
+            asked.append((self.state.global_step, float(loss.detach())))
+            return loss
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(RecordedTrainer, "compute_loss", noted)
+            with torch.no_grad():
+                model.model.encoder.conv1.weight[0, 0, 0] += 3.0
+            trainer.train()
+    assert len(asked) == 5  # 24 utterances by five, two to a step
+    first, second = (loss for step, loss in asked if step == 0)
+    assert first == pytest.approx(9.0)
+    assert second == 0.0
 
 
 def test_exposures_are_the_plan(store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path) -> None:
