@@ -90,6 +90,10 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
     say(f"  policy: {f'{told.verdict.policy}, {told.verdict.outcome}' if told.verdict else 'none in force'}")
     for violation in told.verdict.violations if told.verdict else ():
         say(f"    {violation}")
+    for behind in told.allowed.behind:
+        say(f"  policy on set {short(behind.set_digest)}, which stands behind its base: {behind.outcome}")
+        for violation in behind.violations:
+            say(f"    {violation}")
     say(f"  leakage: {told.leaks.outcome}")
     for leak, action in told.leaks.leaks:
         say(f"    {leak} ({action})")
