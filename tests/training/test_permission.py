@@ -28,7 +28,7 @@ def test_an_evaluation_set_that_the_parent_was_trained_on_leaks(
     assert not forecast(store, recipe.variant(train="test", evaluate=["train"])).leaks.refused
     told = forecast(store, continued.variant(evaluate=["train"]))
     assert told.refused
-    with pytest.raises(LeakageRefused, match=f"recordings of training set {resolve_set(store, 'train').digest[:12]}"):
+    with pytest.raises(LeakageRefused, match=f"sound of training set {resolve_set(store, 'train').digest[:12]}"):
         train(store, continued.variant(evaluate=["train"]))
     with pytest.raises(LeakageRefused):  # nor may weights be held to what they are measured on
         train(store, recipe.variant(train="test", evaluate=["train"], ewc={"set": "train", "strength": 1}))
