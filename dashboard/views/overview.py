@@ -16,6 +16,7 @@ from dashboard.pieces.tables import Column, Row, digest, pager, table
 from dashboard.queries import integrity, overview
 from dashboard.record import ask, opened, state
 from dashboard.views import View
+from lineage.chain import SCHEME
 from lineage.verifier import Report
 
 SIZE = 10  # rows on a page of a list
@@ -227,7 +228,7 @@ def _models(totals: overview.Totals) -> None:
                 digest(m.model_id),
                 m.name,
                 m.family,
-                m.base,
+                digest(m.base, len(SCHEME) + 12) if m.base.startswith(SCHEME) else m.base,
                 m.trained_on or formats.UNKNOWN,
                 formats.number(m.parameters),
                 formats.number(m.trainable),
