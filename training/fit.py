@@ -162,10 +162,10 @@ class Replays:
 class Prepared:
     """One training, asked for and checked as far as can be told without reading its samples.
 
-    `recipe` names its base by id where that is a model on record. `data` is the mixture where old samples are replayed; it
-    is on record once it is trained on. `measured` are the sets that the recipe measures on, `held` the one that elastic
-    weight consolidation holds to, `behind` digests of those that the model it continues has learnt from, `key` what the
-    result is found under.
+    `recipe` names its base by id where that is a model on record, and old sets by digest. `data` is the mixture where old
+    samples are replayed; it is on record once it is trained on. `measured` are the sets that the recipe measures on, `held`
+    the one that elastic weight consolidation holds to, `behind` digests of those that the model it continues has learnt
+    from, `key` what the result is found under.
     """
 
     recipe: Recipe
@@ -227,7 +227,7 @@ def prepare(
         )
     measured = [*([development] if development else []), *(resolve_set(store, ref) for ref in recipe.evaluate)]
     start = find_start(store, recipe, base)
-    recipe = start.recipe
+    recipe = _by_digest(start.recipe, mixed, held)
     presentation.check(recipe, start.family)
     behind = () if start.parent is None else tuple(sets_behind(store, start.parent.model_id))
     digest = development.digest if development else None
@@ -384,6 +384,16 @@ def _config(
             **({"transforms": digest_of([a["transform_id"] for a in augment])} if augment else {}),
         },
     }
+
+
+def _by_digest(recipe: Recipe, mixed: Mixture | None, held: SampleSet | None) -> Recipe:
+    """The recipe with its old sets by digest, since newer ones may get their names."""
+    changes: dict[str, Any] = {}
+    if recipe.replay is not None and mixed is not None:
+        changes["replay"] = {**recipe.replay.model_dump(), "sets": [s.digest for s in mixed.old]}
+    if recipe.ewc is not None and held is not None:
+        changes["ewc"] = {**recipe.ewc.model_dump(), "set": held.digest}
+    return recipe.variant(**changes) if changes else recipe
 
 
 def _with(recipe: Recipe, seed: int | None, checkpoints: int | None) -> Recipe:

@@ -97,6 +97,7 @@ def test_strength_goes_from_none_to_not_moving(store: Store, first: TrainedModel
     assert made[0.0].model_id == plain.model_id
     run = store.resolve_run(made[1e2].run_id)
     assert resolve_set(store, "train").digest in run.inputs
+    assert train(store, Recipe.parse(run.config["recipe"])).reused
     information = tensors.read(store.artifact(run.result["ewc"]["fisher"]))
     distance = {s: moved(store, m, information) for s, m in made.items()}
     assert distance[1e8] < 0.1 * distance[1e2]

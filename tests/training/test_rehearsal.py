@@ -68,6 +68,7 @@ def test_every_exposure_says_where_it_was_replayed_from(mixed: Store, recipe: Re
     for r in rows:
         if r["replayed_from"]:
             assert r["replayed_from"] == (some if r["sample_id"] in inside else old).digest
+    assert train(mixed, Recipe.parse(mixed.resolve_run(made.run_id).config["recipe"])).reused
     found = consumption(mixed, made.run_id)
     assert found.as_planned
     assert found.planned.digest == whole.digest
