@@ -71,14 +71,16 @@ def find_start(store: Store, recipe: Recipe) -> Start:
     if not recipe.base.startswith(SCHEME):
         return Start(recipe, find_base(recipe.base))
     parent = resolve_model(store, recipe.base.removeprefix(SCHEME))
+    opens = store.resolve_run(parent.run_id).config.get("opens")
+    if opens is None:
+        raise EarmarkError(
+            f"model {parent.name} is of no family here, so it cannot be continued — continue it by a script of your own"
+        )
     if parent.family != recipe.family:
         raise EarmarkError(
             f"recipe {recipe.name}: 'family' is {recipe.family}, but model {parent.name} is of {parent.family} — write family: "
             f"{parent.family}"
         )
-    opens = store.resolve_run(parent.run_id).config.get("opens")
-    if opens is None:
-        raise EarmarkError(f"model {parent.name} was not made by a recipe — give its folder as the base")
     ref = f"{SCHEME}{parent.model_id}"
     pinned = recipe.variant(base=ref)
     if opens["method"] == "full":
