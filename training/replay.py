@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lineage.chain import SCHEME
 from lineage.consumed import run_of
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique, without
@@ -158,7 +159,8 @@ def _check(run: RunInfo) -> None:
 
 def _pinned(store: Store, run: RunInfo) -> dict[str, Any]:
     """The recipe of a run, every set that it consumed by digest; what it was measured on is another question."""
-    fields = {**run.config["recipe"], "train": run.config["set"], "evaluate": []}
+    trained = run.config["replay"]["new"] if "replay" in run.config else run.config["set"]  # the old are drawn again
+    fields = {**run.config["recipe"], "train": trained, "evaluate": []}
     fields["name"] = f"replay of {fields['name']}"[:200]
     if fields.get("development") is not None:
         ref = fields["development"]
@@ -179,6 +181,8 @@ def _base(store: Store, run: RunInfo) -> Base | None:
     wanted = run.config["depends"]["base"]
     kept = run.config["opens"]["base"]["artifact"]
     ref = run.config["recipe"]["base"]
+    if ref.startswith(SCHEME):  # by id, in this very store
+        return None
     try:
         there: Base | None = find_base(ref)
     except EarmarkError:

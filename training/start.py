@@ -62,14 +62,14 @@ class Start:
         return model
 
 
-def find_start(store: Store, recipe: Recipe) -> Start:
-    """Where `recipe` begins.
+def find_start(store: Store, recipe: Recipe, base: Base | None = None) -> Start:
+    """Where `recipe` begins; `base` stands in for the one that it names, unless that is a model on record.
 
     Raises:
         EarmarkError: there is no such base or model, or the recipe cannot continue it.
     """
     if not recipe.base.startswith(SCHEME):
-        return Start(recipe, find_base(recipe.base))
+        return Start(recipe, base or find_base(recipe.base))
     parent = resolve_model(store, recipe.base.removeprefix(SCHEME))
     opens = store.resolve_run(parent.run_id).config.get("opens")
     if opens is None:
@@ -90,5 +90,5 @@ def find_start(store: Store, recipe: Recipe) -> Start:
             f"recipe {recipe.name}: model {parent.name} is adapters beside a base, which are not merged — write method: lora "
             "to train them on"
         )
-    base = noted_base(store, opens["base"])
-    return Start(pinned, base, opens["base"]["artifact"], parent, store.artifact(parent.artifact))
+    beneath = noted_base(store, opens["base"])
+    return Start(pinned, beneath, opens["base"]["artifact"], parent, store.artifact(parent.artifact))

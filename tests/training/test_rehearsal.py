@@ -14,6 +14,7 @@ from lineage.store import Store
 from training.fit import train
 from training.recipe import Recipe, Replay
 from training.rehearsal import mixture
+from training.replay import replay
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,15 @@ def test_shares_that_cannot_be_are_refused(mixed: Store, recipe: Recipe) -> None
         recipe.variant(replay={"sets": ["train"], "share": 0.5})
     with pytest.raises(EarmarkError, match=r"field 'replay.share'"):
         recipe.variant(replay={"sets": ["old"], "share": 1.0})
+
+
+def test_a_replayed_run_draws_the_same_again(mixed: Store, recipe: Recipe) -> None:
+    fields = {
+        "epochs": 1,
+        "replay": {"sets": ["old"], "share": 0.25},
+        "ewc": {"set": "old", "strength": 5, "samples": 3},
+    }
+    train(mixed, recipe.variant(name="parent", epochs=1, seed=5))
+    made = train(mixed, recipe.variant(name="child", base="model:parent", **fields))
+    train(mixed, recipe.variant(name="parent", epochs=1, seed=6))  # another of that name
+    assert replay(mixed, made.run_id).verdict == "identical"
