@@ -36,12 +36,18 @@ from training.start import find_start
 
 @dataclass(frozen=True)
 class Retraining:
-    """One model to train: seed, weight in the loss by set digest (0: left out), how many checkpoints to keep."""
+    """One model to train: seed, weight in the loss by set digest (0: left out), how many checkpoints to keep.
+
+    `substitutes` and `augment` as `training.fit.train` takes them; `changes` are fields of the recipe that are otherwise.
+    """
 
     seed: int
     weights: Mapping[str, float] = field(default_factory=dict)
     checkpoints: int = 0
     label: str = ""
+    substitutes: str | None = None
+    augment: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,9 +108,11 @@ def fill(
             "influence.bank:retrain",
             {
                 "root": str(store.root.resolve()),
-                "recipe": recipe.model_dump(mode="json"),
+                "recipe": {**recipe.model_dump(mode="json"), **r.changes},
                 "seed": r.seed,
                 "weights": dict(r.weights),
+                "substitutes": r.substitutes,
+                "augment": dict(r.augment),
                 "checkpoints": r.checkpoints,
                 "evaluate": list(evaluate),
                 "normalise": normalise,
@@ -145,6 +153,8 @@ def retrain(
     recipe: dict[str, Any],
     seed: int,
     weights: dict[str, float],
+    substitutes: str | None,
+    augment: dict[str, list[dict[str, Any]]],
     checkpoints: int,
     evaluate: list[str],
     normalise: str,
@@ -153,7 +163,10 @@ def retrain(
     """One retraining and its evaluations, in whatever process; fields of `Retrained`."""
     begun = time.perf_counter()
     store, parsed = store_at(root), Recipe.parse(recipe)
-    trained = train(store, parsed, seed=seed, weights=weights, checkpoints=checkpoints, parents=parents)
+    trained = train(
+        store, parsed, seed=seed, weights=weights, substitutes=substitutes, augment=augment, checkpoints=checkpoints,
+        parents=parents,
+    )  # fmt: skip
     fresh = not trained.reused
     predictions = {}
     opened: Opened | None = None

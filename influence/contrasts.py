@@ -52,6 +52,14 @@ class Contrast:
         """p-value of the hypothesis that the true value lies outside ±`margin`: two one-sided tests (Schuirmann 1987)."""
         return max(self._tail(margin - self.estimate), self._tail(margin + self.estimate))
 
+    def p_beyond(self, bound: float) -> float:
+        """p-value of the hypothesis that the true value is `bound` at most (one-sided)."""
+        return self._tail(self.estimate - bound)
+
+    def p_below(self, bound: float) -> float:
+        """p-value of the hypothesis that the true value is `bound` at least (one-sided)."""
+        return self._tail(bound - self.estimate)
+
     def span(self, level: float) -> tuple[float, float]:
         """The symmetric interval of another level; that of 1 − 2α goes with an equivalence test at α."""
         half = self.error * float(stats.t.ppf((1 + level) / 2, self.freedom))

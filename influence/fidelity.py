@@ -92,7 +92,7 @@ def fidelity(
         FROM effects e
         JOIN part m ON m.set_digest = e.train_set
         JOIN influences i ON i.sample_id = m.sample_id AND i.target_set = e.eval_set
-        WHERE e.run_id = ? AND i.run_id = ? AND e.metric = ?
+        WHERE e.run_id = ? AND i.run_id = ? AND e.metric = ? AND coalesce(e.intervention, 'remove') = 'remove'
         GROUP BY e.train_slice, e.eval_slice ORDER BY e.train_slice, e.eval_slice
         """,
         [measured.id, attribution.id, metric],

@@ -2,10 +2,11 @@
 
 `effects` is the only door between the retrain bank and the verdicts. It lines the retrainings up (all data, each slice left
 out, each random removal), cuts the evaluation set into its slices, asks `contrasts` for the estimates with their intervals
-and `verdicts` for the words. Sign: metric(without the slice) − metric(with all data), so positive means that the slice
-helps.
+and `verdicts` for the words. Sign: metric under the intervention − metric without it, so positive is worse: where a slice is
+left out, metric(without the slice) − metric(with all data), and the slice helps.
 
-Families, each corrected by itself and fixed before anything is seen: for each metric, the cells of a slice on *itself*
+Families, each corrected by itself and fixed before anything is seen: for each metric and kind of intervention, the cells of a
+slice on *itself*
 (does this accent's data serve this accent?) are one family; those of a slice on *another* are a second.
 """
 
@@ -19,6 +20,7 @@ from uuid import UUID
 import numpy as np
 
 from influence.contrasts import Contrast, contrasts
+from influence.controls import rank_p
 from influence.panels import METRICS, Array, Blocks, Generalise, Outcome, blocks, panel
 from influence.verdicts import Cell, Verdict, judge
 from lineage.errors import EarmarkError
@@ -60,12 +62,24 @@ class Declaration:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A training slice and the rows of the outcomes in which it, or a matched random removal, was left out."""
+    """A training slice and the rows of the outcomes in which something was done to it, or to random samples in its stead.
+
+    `against` and `controls_against` are the rows that these are held against, mostly all data. The control is the mean of
+    its rows' effects, or their sum with `control_weights`. What was done is to leave it out, unless `intervention` says
+    otherwise; `phrase` says it in words and `harm` that a higher error speaks against it (see `verdicts`).
+    """
 
     name: str
     set_digest: str
     row: int
     controls: tuple[int, ...] = ()
+    against: int = 0
+    control_weights: tuple[float, ...] | None = None
+    controls_against: int = 0
+    intervention: str = "remove"
+    dose: float | None = 0.0
+    phrase: str = ""
+    harm: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +120,12 @@ class Effect:
     margin: float
     verdict: str
     reason: str
+    intervention: str | None = None
+    dose: float | None = None
+    phrase: str | None = None
+    error: float | None = None
+    freedom: float | None = None
+    rank_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +137,7 @@ class _Measured:
     estimate: Contrast
     control: Contrast | None
     cell: Cell
+    rank_p: float | None
 
 
 def effects(
@@ -139,8 +160,10 @@ def effects(
             cell for target in tested for cell in _measure(outcomes, slices, _only(target, scored), metric, declaration)
         ]
         judged: dict[int, Verdict] = {}
-        for own in (True, False):
-            family = [i for i, m in enumerate(measured) if (m.slice.name == m.tested.name) == own]
+        places: dict[tuple[str, bool], list[int]] = {}
+        for i, m in enumerate(measured):
+            places.setdefault((m.slice.intervention, m.slice.name == m.tested.name), []).append(i)
+        for family in places.values():
             verdicts = judge([measured[i].cell for i in family], level=declaration.level, power=declaration.power)
             judged.update(zip(family, verdicts, strict=True))
         rows += [_row(audit, m, metric, judged[i], seeds, declaration) for i, m in enumerate(measured)]
@@ -163,9 +186,10 @@ def _weights(slices: Sequence[LeftOut], rows: int) -> Array:
     """Contrast weights, three rows a slice: estimate, control, difference; zeros where there is no control."""
     w = np.zeros((len(slices), 3, rows))
     for i, s in enumerate(slices):
-        w[i, 0, s.row], w[i, 0, 0] = 1, -1
+        w[i, 0, s.row], w[i, 0, s.against] = 1, -1
         if s.controls:
-            w[i, 1, list(s.controls)], w[i, 1, 0] = 1 / len(s.controls), -1
+            shares = s.control_weights or [1 / len(s.controls)] * len(s.controls)
+            w[i, 1, list(s.controls)], w[i, 1, s.controls_against] = shares, -sum(shares)
             w[i, 2] = w[i, 0] - w[i, 1]
     return w.reshape(-1, rows)
 
@@ -186,8 +210,9 @@ def _measure(
         caution = "holds for these test speakers"
     # a slice's draws depend on the slice alone, so that asking for more slices moves no interval
     seed = int(digest_of([target.set_digest, metric])[:12], 16)
+    table = panel(outcomes, parts, metric)
     results = contrasts(
-        panel(outcomes, parts, metric),
+        table,
         _weights(slices, len(outcomes)),
         level=declaration.level,
         replicates=declaration.replicates,
@@ -196,9 +221,17 @@ def _measure(
     measured = []
     for i, s in enumerate(slices):
         estimate, control, difference = results[3 * i : 3 * i + 3]
-        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution)
-        measured.append(_Measured(s, target, estimate, control if s.controls else None, cell))
+        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution, s.harm)
+        rank = _rank(s, table.outcomes.mean(axis=1))
+        measured.append(_Measured(s, target, estimate, control if s.controls else None, cell, rank))
     return measured
+
+
+def _rank(s: LeftOut, metric: Array) -> float | None:
+    """How extreme the slice is among the random sets that it is matched to; see `controls`."""
+    if not s.controls or s.control_weights is not None:
+        return None
+    return rank_p(metric[s.row] - metric[s.against], metric[list(s.controls)] - metric[s.controls_against])
 
 
 def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declaration) -> str:
@@ -252,6 +285,12 @@ def _row(audit: str, m: _Measured, metric: str, verdict: Verdict, seeds: int, de
         margin=m.cell.margin,
         verdict=verdict.words,
         reason=verdict.reason,
+        intervention=m.slice.intervention,
+        dose=m.slice.dose,
+        phrase=m.slice.phrase or f"removing {m.slice.name}",
+        error=None if m.cell.obstacle else _known(m.cell.tested.error),
+        freedom=None if m.cell.obstacle else _known(m.cell.tested.freedom),
+        rank_p=m.rank_p,
     )
 
 

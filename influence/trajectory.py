@@ -137,6 +137,11 @@ def open_trajectory(store: Store, model: str) -> Trajectory:
     run = _with_checkpoints(store, record.model_id, record.run_id)
     if record.set_digest is None or "recipe" not in run.config:
         raise EarmarkError(f"model {record.name} was not trained on this record — attribute a model that was")
+    if "substitutes" in run.config or "augment_for" in run.config:
+        raise EarmarkError(
+            f"model {record.name} was trained with other samples, or other augmentation, in some places of its set — "
+            "attribute the model that was trained on the set as it is"
+        )
     opened = open_model(store, record.model_id)
     corpus = open_corpus(store, record.set_digest, opened.family, transcripts=opened.transcripts)
     steps = kept_steps(run)

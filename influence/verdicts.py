@@ -12,6 +12,9 @@ beyond its matched control; `estimate` where no control was run), and the interv
 the same side. The family-wise probability of a false *helps* or *hurts* is therefore at most α, and a slice is never said to
 help for what any data of that size would have done.
 
+Where something else is done to a slice than leaving it out (`influence.interventions`), the verdict is about what is done:
+*hurts* is said when it raises the error, *helps* when it lowers it.
+
 **No effect larger than X** is an equivalence test (two one-sided tests at α) of the same contrast: leaving the slice out does
 nothing worth the name that as many random samples would not. X is declared as the largest change that counts as none, so this
 verdict goes before *helps* and *hurts*: with enough data every effect, however small, becomes significant. Each such verdict
@@ -40,7 +43,8 @@ NOT_IDENTIFIABLE = "not identifiable"
 class Cell:
     """One question of the family: what one training slice does to one evaluation slice.
 
-    `obstacle` says why the design cannot answer it, empty where it can; `caution` goes with every answer.
+    `obstacle` says why the design cannot answer it, empty where it can; `caution` goes with every answer. `harm`: a higher
+    error speaks against what was done to the slice; otherwise the slice's data was left out, and it speaks for the data.
     """
 
     estimate: Contrast
@@ -49,6 +53,7 @@ class Cell:
     margin: float
     obstacle: str = ""
     caution: str = ""
+    harm: bool = False
 
     @property
     def tested(self) -> Contrast:
@@ -98,9 +103,9 @@ def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[V
 def _direction(cell: Cell) -> str:
     """Helps or hurts, if estimate's interval and difference agree on it; empty otherwise."""
     if cell.estimate.low > 0 and cell.tested.estimate > 0:
-        return HELPS
+        return HURTS if cell.harm else HELPS
     if cell.estimate.high < 0 and cell.tested.estimate < 0:
-        return HURTS
+        return HELPS if cell.harm else HURTS
     return ""
 
 
@@ -117,7 +122,7 @@ def _why_effect(cell: Cell) -> str:
     change = "more" if cell.estimate.estimate > 0 else "fewer"
     noun = "errors" if cell.metric == "wer" else "loss"
     change = change if cell.metric == "wer" else {"more": "higher", "fewer": "lower"}[change]
-    text = f"{change} {noun} without it: {_interval(cell.estimate, cell.metric)}"
+    text = f"{change} {noun} {'with' if cell.harm else 'without'} it: {_interval(cell.estimate, cell.metric)}"
     if cell.difference is not None:
         text += f", and beyond as many random samples {_interval(cell.difference, cell.metric)}"
     return text

@@ -9,6 +9,8 @@ are its exposures. Every sample for which the two disagree is named:
     weight zero        taken without counting in the loss, at least once; `intended` where the run's own plan left it out
     other times        taken, but not as many times as there were passes
 
+A sample that took another's place, because the run was told so (`lineage.substitutes`), counts as the one whose place it took.
+
 Law: a run without any difference took each sample of its set once in each pass, with its full weight, and nothing else.
 """
 

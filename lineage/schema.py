@@ -211,6 +211,7 @@ _TABLES = (
         _low("weight", "Weight in the loss; 0 means ablated.", nullable=False, type=F32),
         _col("seed", I64, "Seed of on-the-fly augmentation."),
         _low("replayed_from", "Digest of the old set that it was replayed from; null for new data."),
+        _id("instead_of", "The sample of the set whose place it took; null where it stood in its own.", nullable=True),
     ),
     _table(
         "models",
@@ -327,15 +328,18 @@ _TABLES = (
     ),
     _table(
         "effects",
-        "Measured changes after retraining without a slice.",
+        "Measured changes after retraining without a slice, or with something else done to it.",
         _low("audit", "Digest of the audit's plan.", nullable=False),
-        _low("train_slice", "The slice left out.", nullable=False),
+        _low("train_slice", "The slice left out, or otherwise intervened on.", nullable=False),
         _low("train_set", "Digest of that slice.", nullable=False),
         _low("eval_slice", "The slice of the errors.", nullable=False),
         _low("eval_set", "Digest of that slice.", nullable=False),
         _low("metric", "'wer' or 'loss'.", nullable=False),
         _col(
-            "estimate", F64, "metric(without) − metric(with all): positive means that the slice helps.", nullable=False
+            "estimate",
+            F64,
+            "metric under the intervention − metric without it: positive is worse, so a slice left out helps.",
+            nullable=False,
         ),
         _col("low", F64, "Lower end of its interval."),
         _col("high", F64, "Upper end of its interval."),
@@ -354,6 +358,16 @@ _TABLES = (
         _col("margin", F64, "Largest effect that counts as none."),
         _low("verdict", "'helps', 'hurts', 'no effect larger than X' or 'not identifiable'.", nullable=False),
         _col("reason", TEXT, "Why, in a sentence."),
+        _low(
+            "intervention", "'remove' (also where null), 'reweight', 'corrupt', 'replace' …; after a colon the variant."
+        ),
+        _low("dose", "How much of it: weight in the loss, share of the words.", type=F64),
+        _low("phrase", "The intervention in words, as hypotheses name it."),
+        _col(
+            "error", F64, "Standard error of what is tested: the difference, or the estimate where there is no control."
+        ),
+        _col("freedom", F64, "Its degrees of freedom."),
+        _col("rank_p", F64, "p-value by rank among the random removals, where the same were left out in every seed."),
     ),
     _table(
         "consents",

@@ -1,9 +1,10 @@
 """Slices: named predicates over the attributes of samples, frozen into sample sets when used.
 
 A slice is written as people say it, `accent=scot`, or as SQL, `duration_s > 4 AND device = 'phone'`; `name: predicate` gives
-it a name, `accent=scot & noise=babble` crosses, `accent=*` stands for every value of an attribute, one slice each, and `all`
-for the whole. It is always cut out of a *population* (a data-set version), and the sample set that it becomes is what runs
-refer to: what a word meant on the day of an audit stays on record even when samples are added.
+it a name, `accent=scot & noise=babble` crosses, `accent=*` stands for every value of an attribute, one slice each,
+`accent=* & noise=*` for every combination that occurs, and `all` for the whole. It is always cut out of a *population* (a
+data-set version), and the sample set that it becomes is what runs refer to: what a word meant on the day of an audit stays on
+record even when samples are added.
 
 A predicate is one expression over the columns of one sample. It is parsed by DuckDB itself and its syntax tree examined
 before anything is run: a second statement, a subquery, a clause after the expression, or a function whose value changes from
@@ -12,6 +13,7 @@ call to call is refused. Law: the same predicate on the same population gives th
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,13 +21,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique
 from lineage.runs import Run
 from lineage.schema import TABLES
-from lineage.sets import SampleSet, create_set
+from lineage.sets import SampleSet, create_set, members
 from lineage.sql import identifier, quote
 from lineage.store import Store
 
@@ -57,6 +61,7 @@ class Slice:
     name: str
     predicate: str
     origin: str = "predicate"
+    members: str | None = None  # digest of a set: the slice is what of it is in the population
 
     @classmethod
     def parse(cls, text: str) -> Slice:
@@ -103,9 +108,9 @@ def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Sl
     """
     found: list[Slice] = []
     for text in texts:
-        every = EVERY.fullmatch(text)
-        if every:
-            found += each_value(store, every[1], population)
+        parts = [EVERY.fullmatch(part) for part in text.split("&")]
+        if any(parts) and all(p or SHORT.fullmatch(t) for p, t in zip(parts, text.split("&"), strict=True)):
+            found += _crossed(store, text.split("&"), population)
         else:
             found.append(WHOLE if text.strip() == WHOLE.name else Slice.parse(text))
     names = [s.name for s in found]
@@ -113,6 +118,27 @@ def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Sl
         if names.count(name) > 1:
             raise EarmarkError(f"two slices are called '{name}' — give one of them another name: 'name: condition'")
     return found
+
+
+def _crossed(store: Store, parts: Sequence[str], population: str) -> list[Slice]:
+    """Every combination of the parts, each a value or all values of an attribute, that occurs in the population."""
+    choices = []
+    for part in parts:
+        every = EVERY.fullmatch(part)
+        choices.append(each_value(store, every[1], population) if every else [Slice.parse(part)])
+    crossed = [
+        Slice(" & ".join(s.name for s in one), " AND ".join(s.predicate for s in one), "attribute")
+        for one in itertools.product(*choices)
+    ]
+    return crossed if len(parts) == 1 else [s for s in crossed if _occurs(store, s, population)]
+
+
+def _occurs(store: Store, wanted: Slice, population: str) -> bool:
+    try:
+        select(store, wanted, population)
+    except EmptySlice:
+        return False
+    return True
 
 
 def each_value(store: Store, attribute: str, population: str) -> list[Slice]:
@@ -131,6 +157,8 @@ def select(store: Store, wanted: Slice, population: str) -> pa.Array:
         EarmarkError: the predicate is not one expression, or does not fit the columns.
         EmptySlice: no sample meets it.
     """
+    if wanted.members is not None:
+        return _among(store, wanted, population)
     columns = _check(store, wanted)
     query = f"SELECT sample_id FROM ({_newest(population)}) AS samples WHERE (\n{wanted.predicate}\n)"
     try:
@@ -141,6 +169,18 @@ def select(store: Store, wanted: Slice, population: str) -> pa.Array:
     if not rows.num_rows:
         raise EmptySlice(f"no sample of the set is in slice '{wanted.name}' — {_occurring(store, columns, population)}")
     return id_array(sort_unique(halves(rows["sample_id"])))
+
+
+def _among(store: Store, wanted: Slice, population: str) -> pa.Array:
+    """Those of a set that are in the population."""
+    found = np.intersect1d(_bytes(members(store, wanted.members or "")), _bytes(members(store, population)))
+    if not len(found):
+        raise EmptySlice(f"no sample of the set is in slice '{wanted.name}' — it is cut out of another set")
+    return id_array(found.view(">u8").astype(np.uint64).reshape(-1, 2))
+
+
+def _bytes(ids: pa.Array) -> npt.NDArray[np.bytes_]:
+    return np.ascontiguousarray(halves(ids).astype(">u8")).view("V16").ravel()
 
 
 def freeze(run: Run, wanted: Slice, population: SampleSet) -> FrozenSlice:

@@ -60,8 +60,8 @@ CONSUMPTION = """
         SELECT coalesce(p.id, e.sample_id) AS sample_id, p.id IS NOT NULL AS planned, coalesce(e.exposures, 0) AS exposures,
                coalesce(e.weightless, 0) AS weightless
         FROM ({planned}) p FULL JOIN (
-          SELECT sample_id, count(*) AS exposures, count(*) FILTER (weight = 0) AS weightless FROM exposures
-          WHERE {run} GROUP BY sample_id) e ON e.sample_id = p.id"""
+          SELECT coalesce(instead_of, sample_id) AS sample_id, count(*) AS exposures, count(*) FILTER (weight = 0) AS weightless
+          FROM exposures WHERE {run} GROUP BY 1) e ON e.sample_id = p.id"""
 
 
 # Every move of an alias; its newest, by position in the log, says where it points.

@@ -37,7 +37,7 @@ from lineage.errors import EarmarkError, UnknownName
 
 PACKAGES = ("numpy", "soxr")  # whose arithmetic a child's samples depend on, with libsndfile
 _SHARED = ("audio.py", "chance.py", "transforms.py", "waveforms.py")
-_FILES = ("codecs", "rooms", "timescale")
+_FILES = ("codecs", "relabel", "rooms", "timescale")
 
 Rate = Annotated[int, Field(ge=4_000, le=192_000, description="Sampling rate of the child, Hz.")]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]

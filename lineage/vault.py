@@ -70,6 +70,10 @@ class Vault:
         """The keyed hash that stands for the plain words of a transcript."""
         return keyed_id(self._key, "words", plain(transcript))
 
+    def text_key(self, text: str) -> uuid.UUID:
+        """The keyed hash that stands for a text, to the letter."""
+        return keyed_id(self._key, "text", text)
+
     def file_digest(self, path: Path) -> str:
         """HMAC-SHA-256 (hex) of a vault file: a plain digest of a few short transcripts could be guessed back."""
         with path.open("rb") as stream:

@@ -110,9 +110,16 @@ def pinned(store: Store, augment: Sequence[Augmentation]) -> list[dict[str, Any]
     ]
 
 
-def recorded(config: Mapping[str, Any]) -> tuple[Augmentation, ...]:
-    """The augmentations of a run from its `config`, sets by digest."""
-    noted = config.get("augment") or ()
+def noted_for(store: Store, config: Mapping[str, Any], sample: uuid.UUID) -> list[dict[str, Any]]:
+    """What a run's `config` notes of how a sample of its set was augmented: like all, or in a way of its own."""
+    for digest, own in config.get("augment_for", {}).items():
+        if sample in set(members(store, digest).to_pylist()):
+            return list(own)
+    return list(config.get("augment") or ())
+
+
+def recorded(noted: Iterable[Mapping[str, Any]]) -> tuple[Augmentation, ...]:
+    """The augmentations that a run notes, sets by digest."""
     return tuple(Augmentation(**{k: v for k, v in a.items() if k != "transform_id"}) for a in noted)
 
 

@@ -3,7 +3,10 @@
 Utterances are numbered by the order of their ids, so the numbering depends on the set alone. A worker that trains thirty
 models on one set opens it once.
 
-Laws: `corpus.ids` is sorted; what `check` accepts, `batch` never refuses.
+A corpus may have substitutes: other samples in the places of some of the set's (`Corpus.with_substitutes`). Places keep their
+numbers, whose order is that of `ids`; what is heard and taught there is the sample in `present`.
+
+Laws: `corpus.ids` is sorted; what `check` accepts, `batch` never refuses; without substitutes `present` is `ids`.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import threading
 import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +27,7 @@ from lineage.errors import EarmarkError
 from lineage.ids import halves, id_array
 from lineage.sets import members
 from lineage.store import Store
+from lineage.substitutes import Substitutes, pairs
 from training.families import Batch, Family, Features, TranscriptRefused
 from training.features import FeatureView, open_features
 from training.languages import PER_SAMPLE
@@ -34,12 +38,15 @@ KEPT = 8  # corpora kept open by a process
 SLACK_S = 1e-3  # durations on record are rounded
 SLACK_FRAMES = 2  # which windows at a clip's end may cost
 
+Item = TypeVar("Item")
+
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """The utterances of one set. `transcripts` are as the model is taught them; `spoken` as they were recorded.
 
-    `languages` are those that the samples bring, where the recipe says so (`language: per-sample`); else None.
+    `languages` are those that the samples bring, where the recipe says so (`language: per-sample`); else None. `ids` are the
+    members of the set, `present` the sample in the place of each; all else is that of the sample in the place.
     """
 
     store: Store
@@ -51,6 +58,7 @@ class Corpus:
     features: FeatureView
     samples: pa.Table
     languages: list[str | None]
+    present: pa.Array
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -96,7 +104,7 @@ class Corpus:
         if not refused:
             return
         first, refusal = refused[0]
-        where = f"{len(refused)} of {len(self)} transcripts (first: sample {self.ids[first].as_py()})"
+        where = f"{len(refused)} of {len(self)} transcripts (first: sample {self.present[first].as_py()})"
         if not words:
             raise EarmarkError(f"{where}: {refusal.problem} — {refusal.mend}")
         shown = ", ".join(repr(w) for w, _ in words.most_common(8)) + (
@@ -115,6 +123,34 @@ class Corpus:
             except TranscriptRefused:
                 out[i] = False
         return out
+
+    def with_substitutes(self, found: Substitutes, others: Corpus) -> Corpus:
+        """This corpus with the samples of a pairing replaced where they stand; `others` is the corpus of the substitutes.
+
+        Raises:
+            EarmarkError: a sample that is to be replaced is not in the set.
+        """
+        numbers = {sample: i for i, sample in enumerate(self.ids.to_pylist())}
+        theirs = {sample: i for i, sample in enumerate(others.ids.to_pylist())}
+        places = np.arange(len(self), dtype=np.int64)
+        for sample, by in pairs(found).items():
+            if sample not in numbers:
+                raise EarmarkError(
+                    f"sample {sample} is to be replaced, but is not in training set {self.set_digest[:12]} — "
+                    "record the substitutes for this set"
+                )
+            places[numbers[sample]] = len(self) + theirs[by]
+        samples = pa.concat_tables([self.samples, others.samples], promote_options="permissive").take(pa.array(places))
+        present = pa.concat_arrays([self.ids, others.ids]).take(pa.array(places))
+        return replace(
+            self,
+            spoken=_taken(self.spoken + others.spoken, places),
+            transcripts=_taken(self.transcripts + others.transcripts, places),
+            features=self.features.merged(others.features, places),
+            samples=samples,
+            languages=_taken(self.languages + others.languages, places),
+            present=present,
+        )
 
 
 _OPEN: OrderedDict[tuple[Any, ...], Corpus] = OrderedDict()
@@ -164,7 +200,7 @@ def _open(store: Store, set_digest: str, family: Family, transcripts: str, progr
     texts = [text for text in spoken if text is not None]
     taught = normaliser(transcripts)
     features = open_features(store, family, table, progress)
-    return Corpus(store, set_digest, family, ids, texts, [taught(t) for t in texts], features, table, languages)
+    return Corpus(store, set_digest, family, ids, texts, [taught(t) for t in texts], features, table, languages, ids)
 
 
 def _check_samples(table: pa.Table, family: Family) -> None:
@@ -212,6 +248,10 @@ def languages_of(samples: pa.Table, family: Family) -> list[str | None]:
 
 def _several(what: str, ids: Sequence[uuid.UUID], size: int, mend: str) -> EarmarkError:
     return EarmarkError(f"{len(ids)} of {size} samples {what} (first: sample {ids[0]}) — {mend}")
+
+
+def _taken(both: Sequence[Item], places: npt.NDArray[np.int64]) -> list[Item]:
+    return [both[p] for p in places]
 
 
 def _scalar(pairs: npt.NDArray[np.uint64]) -> npt.NDArray[np.bytes_]:

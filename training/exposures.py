@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from lineage.errors import EarmarkError
@@ -38,7 +39,7 @@ class Exposures:
         self.remember = remember
         self.count = 0
         self._step = self._position = 0
-        self._rows: list[tuple[Halves, npt.NDArray[Any], npt.NDArray[Any] | None, int, int, int, pa.Array]] = []
+        self._rows: list[tuple[Halves, npt.NDArray[Any], npt.NDArray[Any] | None, int, int, int, pa.Array, Halves]] = []
         self._pending = 0
         self._taken: list[pa.Table] = []
 
@@ -50,16 +51,20 @@ class Exposures:
         weights: npt.NDArray[np.float32] | None = None,
         seeds: npt.NDArray[np.int64] | None = None,
         origins: Sequence[str | None] | None = None,
+        places: Halves | None = None,
     ) -> None:
         """Note that the samples `ids` [n, 2] entered the model in this order, in optimiser step `step`.
 
-        `origins` [n] are the sets that they were replayed from, None for new ones.
+        `origins` [n] are the sets that they were replayed from, None for new ones; `places` [n, 2] the samples of the set in
+        whose places they stood, mostly they themselves.
         """
         if step != self._step:
             self._step, self._position = step, 0
         ones = np.ones(len(ids), dtype=np.float32)
         replayed = pa.nulls(len(ids), pa.string()) if origins is None else pa.array(origins, pa.string())
-        self._rows.append((ids, ones if weights is None else weights, seeds, step, self._position, epoch, replayed))
+        weights = ones if weights is None else weights
+        taken = ids if places is None else places
+        self._rows.append((ids, weights, seeds, step, self._position, epoch, replayed, taken))
         self._position += len(ids)
         self._pending += len(ids)
         self.count += len(ids)
@@ -75,15 +80,18 @@ class Exposures:
         seeds = [
             pa.nulls(n, pa.int64()) if r[2] is None else pa.array(r[2]) for n, r in zip(sizes, self._rows, strict=True)
         ]
+        ids, places_taken = (np.concatenate([r[i] for r in self._rows]) for i in (0, 7))
+        own = pa.array((ids == places_taken).all(axis=1))
         rows = pa.table(
             {
                 "step": np.repeat([r[3] for r in self._rows], sizes).astype(np.int32),
                 "position": np.concatenate(places),
                 "epoch": np.repeat([r[5] for r in self._rows], sizes).astype(np.int32),
-                "sample_id": id_array(np.concatenate([r[0] for r in self._rows])),
+                "sample_id": id_array(ids),
                 "weight": np.concatenate([r[1] for r in self._rows]).astype(np.float32),
                 "seed": pa.chunked_array(seeds),
                 "replayed_from": pa.chunked_array([r[6] for r in self._rows]),
+                "instead_of": id_array(pc.if_else(own, None, id_array(places_taken).storage)),
             }
         )
         self.run.append("exposures", rows)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -74,6 +75,11 @@ class FeatureView:
     def __getitem__(self, i: int) -> Array:
         shard, start, frames = self._places[i]
         return np.asarray(shard.frames[start : start + frames], dtype=np.float32)
+
+    def merged(self, others: FeatureView, places: Sequence[int] | npt.NDArray[np.int64]) -> FeatureView:
+        """The clips of both, numbered one after the other, at `places`."""
+        both = self._places + others._places
+        return FeatureView([both[int(p)] for p in places])
 
 
 def open_features(store: Store, family: Family, samples: pa.Table, progress: Progress = silent) -> FeatureView:

@@ -14,7 +14,6 @@ samples are no weights at all; a run that fails or is interrupted leaves a row i
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,12 +31,13 @@ from lineage.identity import digest_of
 from lineage.policy import Policy
 from lineage.recorder import Recorder
 from lineage.runs import Run, RunInfo
-from lineage.sets import SampleSet, members, resolve_set
+from lineage.sets import SampleSet, resolve_set
 from lineage.store import Store
 from lineage.unfinished import Unfinished, claim
 from training import ewc, presentation
-from training.augment import pinned
+from training.augment import Augmentation, pinned
 from training.base import Base
+from training.changes import Changes, changes
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus, open_corpus
 from training.determinism import check_precision, depends, deterministic, pick_device
@@ -76,6 +76,8 @@ def train(
     *,
     seed: int | None = None,
     weights: Mapping[str, float] | None = None,
+    substitutes: str | None = None,
+    augment: Mapping[str, Sequence[Augmentation | Mapping[str, Any]]] | None = None,
     checkpoints: int | None = None,
     parents: Sequence[str] = (),
     policy: Policy | None = None,
@@ -90,6 +92,8 @@ def train(
         recipe: the experiment.
         seed: instead of the recipe's.
         weights: weight in the loss of the members of each set, by set digest; the weights of overlapping sets multiply.
+        substitutes: digest of a pairing on record: other samples in the places of some (`lineage.substitutes`).
+        augment: instead of the recipe's, for the members of each set, by set digest.
         checkpoints: instead of the recipe's.
         parents: runs that this one belongs to, e.g. an audit.
         policy: what the run may use, instead of the policy in force.
@@ -104,7 +108,9 @@ def train(
     """
     recipe = _with(recipe, seed, checkpoints)
     try:
-        job = prepare(store, recipe, weights or {}, replays.base if replays else None)
+        job = prepare(
+            store, recipe, changes(recipe, store, weights, substitutes, augment), replays.base if replays else None
+        )
     except EarmarkError:
         with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
             raise
@@ -126,7 +132,7 @@ def train(
                 job=recipe.name,
                 config=job.config,
                 key=None if replays else job.key,
-                inputs=[sets[0], job.base.digest, *parent, *sorted({*job.config["weights"], *sets[1:]})],
+                inputs=[sets[0], job.base.digest, *parent, *sorted({*job.changes.sets, *sets[1:]})],
                 parents=[*parents, *([replays.run_id] if replays else [])],
                 seed=recipe.seed,
                 package="training",
@@ -137,12 +143,13 @@ def train(
             run.put(lock().encode())
             job.config["opens"] = opening(job.config["recipe"], job.base, job.start.kept or keep_base(run, job.base))
             corpus = open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress)
+            corpus = job.changes.applied(corpus, recipe.transcripts, progress)
             corpus.check()
-            presentation.check_lengths(recipe, corpus)
+            presentation.check_lengths(recipe, corpus, job.changes.augment)
             with Recorder(run) as recorder:
-                for a in recipe.augment:
+                for a in job.augmentations:
                     recorder.use(a.row)
-            vector = _vector(store, corpus, job.config["weights"])
+            vector = job.changes.vector(corpus)
             _fit(run, job, corpus, vector, work, progress, replays.model_id if replays else None)
         if work is not None:
             work.drop()
@@ -177,6 +184,7 @@ class Prepared:
     behind: tuple[str, ...]
     start: Start
     device: str
+    changes: Changes
     config: dict[str, Any]
     key: str
 
@@ -191,8 +199,13 @@ class Prepared:
         return self.start.family
 
     @property
+    def augmentations(self) -> list[Augmentation]:
+        """All that may be applied to any sample."""
+        return [*self.recipe.augment, *(a for chosen in self.changes.augment.values() for a in chosen)]
+
+    @property
     def pools(self) -> list[str]:
-        """Digests of the sets that augmentation draws from."""
+        """Digests of the sets that augmentation draws from, and of the samples that take others' places."""
         return pools_of(self.config)
 
     @property
@@ -201,9 +214,7 @@ class Prepared:
         return [*self.pools, *([self.held.digest] if self.held else [])]
 
 
-def prepare(
-    store: Store, recipe: Recipe, weights: Mapping[str, float] | None = None, base: Base | None = None
-) -> Prepared:
+def prepare(store: Store, recipe: Recipe, otherwise: Changes | None = None, base: Base | None = None) -> Prepared:
     """Check a recipe against the store, the base and this machine; nothing is written.
 
     `base` stands in for the one that the recipe names.
@@ -211,7 +222,7 @@ def prepare(
     Raises:
         EarmarkError: they do not fit.
     """
-    factors = _checked(weights or {})
+    otherwise = otherwise or Changes()
     device = pick_device(recipe.device)
     check_precision(recipe.precision, device)
     new = resolve_set(store, recipe.train)
@@ -232,11 +243,19 @@ def prepare(
     behind = () if start.parent is None else tuple(sets_behind(store, start.parent.model_id))
     digest = development.digest if development else None
     config = _config(
-        recipe, data.digest, start.base.digest, digest, factors, pinned(store, recipe.augment), device, mixed, held
+        recipe,
+        data.digest,
+        start.base.digest,
+        digest,
+        otherwise.asked(store),
+        pinned(store, recipe.augment),
+        device,
+        mixed,
+        held,
     )
     key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
     return Prepared(
-        recipe, data, mixed, held, development, tuple(measured), behind, start, device, config, key
+        recipe, data, mixed, held, development, tuple(measured), behind, start, device, otherwise, config, key
     )  # fmt: skip
 
 
@@ -273,6 +292,7 @@ def _fit(
             progress=progress,
             further=[development] if development else [],
             saver=saver,
+            augment_for=job.changes.augment,
         )
         parts: dict[str, Part] = {"checkpoints": keeper, "losses": trainer.losses}
         if development is not None:
@@ -289,7 +309,7 @@ def _fit(
     model = model.cpu().eval()
     run.result |= {
         "steps": steps,
-        "planned": {"epochs": recipe.epochs, "steps": trainer.plan.steps},
+        "planned": {"epochs": recipe.epochs if recipe.steps is None else None, "steps": trainer.plan.steps},
         "exposures": recorder.count,
         "losses": trainer.losses.values,
         "resumed": saver.before,
@@ -346,7 +366,7 @@ def _config(
     data: str,
     base: str,
     development: str | None,
-    weights: Mapping[str, float],
+    changed: dict[str, Any],
     augment: list[dict[str, Any]],
     device: str,
     mixed: Mixture | None,
@@ -357,9 +377,12 @@ def _config(
     for name in ("train", "augment", "base", "seed", "threads", "device", "replay", "ewc"):
         del essence[name]
     essence["development"] = development
-    asked: dict[str, Any] = {"recipe": essence, "base": recipe.base, "set": data, "weights": dict(weights)}
+    asked: dict[str, Any] = {"recipe": essence, "base": recipe.base, "set": data, **changed}
     if augment:
-        asked["augment"] = [{k: v for k, v in a.items() if k != "transform_id"} for a in augment]
+        asked["augment"] = _as_asked(augment)
+    if "augment_for" in changed:
+        asked["augment_for"] = {digest: _as_asked(own) for digest, own in changed["augment_for"].items()}
+    transforms = [*augment, *(a for own in changed.get("augment_for", {}).values() for a in own)]
     noted: dict[str, Any] = {}
     if held is not None and recipe.ewc is not None:
         noted["ewc"] = {**recipe.ewc.model_dump(mode="json"), "set": held.digest}
@@ -370,7 +393,7 @@ def _config(
         **_asked(recipe),
         **noted,
         "set": data,
-        "weights": dict(weights),
+        **changed,
         "augment": augment,
         "optimiser": OPTIMISER,
         "experiment": digest_of(asked),
@@ -381,7 +404,7 @@ def _config(
             "device": device,
             "code": code_version("training"),
             "environment": depends(device),
-            **({"transforms": digest_of([a["transform_id"] for a in augment])} if augment else {}),
+            **({"transforms": digest_of([a["transform_id"] for a in transforms])} if transforms else {}),
         },
     }
 
@@ -396,31 +419,14 @@ def _by_digest(recipe: Recipe, mixed: Mixture | None, held: SampleSet | None) ->
     return recipe.variant(**changes) if changes else recipe
 
 
+def _as_asked(augment: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in a.items() if k != "transform_id"} for a in augment]
+
+
 def _with(recipe: Recipe, seed: int | None, checkpoints: int | None) -> Recipe:
     changes = {"seed": seed, "checkpoints": checkpoints}
     changes = {name: value for name, value in changes.items() if value is not None}
     return recipe.variant(**changes) if changes else recipe
-
-
-def _checked(weights: Mapping[str, float]) -> dict[str, float]:
-    for digest, weight in weights.items():
-        if not (math.isfinite(weight) and weight >= 0):
-            raise EarmarkError(f"the weight of set {digest[:12]} is {weight} — give a number from 0 (left out) upwards")
-    # A weight of one changes nothing, so it must not make another run of it.
-    return {digest: float(weight) for digest, weight in sorted(weights.items()) if weight != 1}
-
-
-def _vector(store: Store, corpus: Corpus, weights: Mapping[str, float]) -> npt.NDArray[np.float32]:
-    """The weight of every utterance of the corpus."""
-    vector = np.ones(len(corpus), dtype=np.float32)
-    for digest, weight in weights.items():
-        mask = corpus.mask(members(store, digest))
-        if not mask.any():
-            raise EarmarkError(
-                f"no member of set {digest[:12]} is in training set {corpus.set_digest[:12]} — give a slice of that set"
-            )
-        vector[mask] *= np.float32(weight)
-    return vector
 
 
 def _trained(store: Store, run: RunInfo, *, reused: bool) -> TrainedModel:

@@ -84,7 +84,7 @@ class Forecast:
             "trainable": self.trainable,
             "epochs": self.plan.epochs,
             "steps": self.plan.steps,
-            "exposures": self.plan.epochs * self.plan.n,
+            "exposures": self.plan.exposed,
             "policy": self.verdict.to_json() if self.verdict else None,
             "policy_behind": [v.to_json() for v in self.allowed.behind],
             "leakage": self.leaks.to_json(),
@@ -130,7 +130,7 @@ def _cost(store: Store, job: Prepared, plan: Plan, rates: RateCard | None) -> Co
     if not alike:
         return None
     wall, cpu = ([getattr(r, name) / r.result["exposures"] for r in alike] for name in ("wall_s", "cpu_s"))
-    times = plan.n * plan.epochs
+    times = plan.exposed
     wall_s, cpu_s = times * median(wall), times * median(cpu)
     joules = [r.energy_j / r.result["exposures"] for r in alike if r.energy_j is not None]
     money = None

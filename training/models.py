@@ -90,8 +90,10 @@ def behind(store: Store, model: Model) -> list[Model]:
 
 
 def pools_of(config: dict[str, Any]) -> list[str]:
-    """Digests of the sets that augmentation draws from, by the configuration of a training run."""
-    return sorted({a["others"] for a in config.get("augment", ()) if a["others"]})
+    """Digests of further sets that a training run took from, by its configuration: what augmentation draws, substitutes."""
+    noted = [config.get("augment", ()), *config.get("augment_for", {}).values()]
+    drawn = {a["others"] for augment in noted for a in augment if a["others"]}
+    return sorted(drawn | ({config["substitutes_set"]} if "substitutes_set" in config else set()))
 
 
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:

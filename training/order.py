@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,18 +71,25 @@ class Exposure(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run intends to consume: `n` utterances, `epochs` times, `accumulation` batches of `batch` per step."""
+    """What a run intends to consume: `n` utterances, `epochs` times, `accumulation` batches of `batch` per step.
+
+    `limit` is the number of steps where it does not follow from whole passes; `epochs` are then those begun.
+    """
 
     n: int
     epochs: int
     batch: int
     accumulation: int
     seed: int
+    limit: int | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, n: int) -> Plan:
         """The plan of a recipe for `n` utterances."""
-        return cls(n, recipe.epochs, recipe.batch_size, recipe.gradient_accumulation, recipe.seed)
+        whole = cls(n, recipe.epochs, recipe.batch_size, recipe.gradient_accumulation, recipe.seed)
+        if recipe.steps is None:
+            return whole
+        return replace(whole, epochs=math.ceil(recipe.steps / whole.steps_per_epoch), limit=recipe.steps)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -97,7 +104,15 @@ class Plan:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return self.epochs * self.steps_per_epoch
+        return self.epochs * self.steps_per_epoch if self.limit is None else self.limit
+
+    @property
+    def exposed(self) -> int:
+        """Utterances that it consumes, each as often as it comes."""
+        if self.limit is None:
+            return self.epochs * self.n
+        whole, rest = divmod(self.limit, self.steps_per_epoch)
+        return whole * self.n + min(rest * self.accumulation * self.batch, self.n)
 
     def batches(self, epoch: int) -> list[Indices]:
         """Utterance numbers of each forward pass of an epoch."""
@@ -125,6 +140,6 @@ class Plan:
 
     def _steps(self, epoch: int) -> Iterator[tuple[int, int, list[Indices]]]:
         batches = self.batches(epoch)
-        for within in range(self.steps_per_epoch):
+        for within in range(min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch)):
             part = batches[within * self.accumulation : (within + 1) * self.accumulation]
             yield epoch * self.steps_per_epoch + within, epoch, part

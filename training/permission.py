@@ -60,13 +60,14 @@ def permission(store: Store, job: Prepared, policy: Policy | None = None) -> Per
     ):  # asked before there is a mixture: what it is made of
         trained, beside = job.mixture.new.digest, [*beside, *(s.digest for s in job.mixture.old)]
     measured = [s.digest for s in job.measured]
+    taken = [job.changes.substitutes.set_digest] if job.changes.substitutes else []
     return Permission(
         verdict_on(store, trained, policy),
         _on_pools(store, beside, policy),
         _on_pools(store, job.behind, policy),
         job.start.parent,
         leakage.judge(
-            store, trained, measured, policy, behind=[*(d for d in beside if d not in job.pools), *job.behind]
+            store, trained, measured, policy, behind=[*taken, *(d for d in beside if d not in job.pools), *job.behind]
         ),
     )
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from lineage.audio import Waveform
 from lineage.errors import EarmarkError
 from lineage.store import Store
-from training.augment import Applied, Augmenter, recorded
+from training.augment import Applied, Augmenter, noted_for, recorded
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def rebuild(store: Store, run_id: str, step: int, position: int) -> Heard:
     run = store.resolve_run(run_id)
     rows = store.read(
         "exposures",
-        ["sample_id", "seed", "weight"],
+        ["sample_id", "seed", "weight", "instead_of"],
         "run_id = ? AND step = ? AND position = ?",
         [run.id, step, position],
     ).to_pylist()
@@ -54,16 +54,17 @@ def rebuild(store: Store, run_id: str, step: int, position: int) -> Heard:
             f"run {run.id[:13]} has no exposure at step {step}, position {position} — {_there(store, run.id)}"
         )
     row = rows[0]
-    augment = recorded(run.config)
+    place = row["instead_of"] or row["sample_id"]
+    noted = noted_for(store, run.config, place)
+    augment = recorded(noted)
     augmenter = Augmenter(store, augment)
-    applied = augmenter.drawn(row["sample_id"], row["seed"]) if augment else []
+    applied = augmenter.drawn(place, row["seed"]) if augment else []
     wave = augmenter.hear(row["sample_id"], applied)
     subjects = 1 + sum(a.other is not None for a in applied)
     with store.run("hear", job=run.job, inputs=[run.id]) as reading:
         action = f"hear {run.id} {step} {position}"
         reading.append("accesses", [{"role": "hear", "action": action, "subjects": subjects, "at": datetime.now(UTC)}])
-    noted = [a["transform_id"] for a in run.config.get("augment") or ()]
-    same = noted == [a.row["transform_id"] for a in augment]
+    same = [a["transform_id"] for a in noted] == [a.row["transform_id"] for a in augment]
     facts = (run.id, step, position, row["sample_id"], row["seed"], row["weight"])
     return Heard(*facts, tuple(applied), wave, same)
 

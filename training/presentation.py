@@ -3,21 +3,27 @@
 Everything random that a recipe does to its data is done here and nowhere else, one thing after the other. The seed stands
 in the record of the exposure, so every single presentation can be rebuilt.
 
-Laws: `present(exposure)` depends on the corpus, the recipe and the exposure alone; without augmentation it is the corpus's
-own features.
+Where some samples are augmented otherwise than the recipe says (`training.changes`), or another sample stands in a place, the
+draws of an exposure stay those of the place: the same noise is laid under whatever is heard there.
+
+Laws: `present(exposure)` depends on the corpus, the recipe, the changes and the exposure alone; without augmentation it is the
+corpus's own features.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from lineage.errors import EarmarkError
-from training.augment import Applied, Augmenter
+from lineage.sets import members
+from training.augment import Applied, Augmentation, Augmenter
 from training.corpus import SLACK_S, Corpus
 from training.families import Batch, Family, Features
 from training.order import Exposure
@@ -34,10 +40,16 @@ class Presented(NamedTuple):
 class Presentation(Dataset[Presented]):
     """The corpus as one run presents it; items are asked for by exposure."""
 
-    def __init__(self, corpus: Corpus, recipe: Recipe) -> None:
+    def __init__(
+        self, corpus: Corpus, recipe: Recipe, augment_for: Mapping[str, Sequence[Augmentation]] | None = None
+    ) -> None:
         self._corpus = corpus
-        self._augmenter = Augmenter(corpus.store, recipe.augment)
         self._masks = recipe.spec_augment
+        self._augmenters = [Augmenter(corpus.store, recipe.augment)]
+        self._which = np.zeros(len(corpus), dtype=np.int64)
+        for digest, augment in (augment_for or {}).items():
+            self._which[corpus.mask(members(corpus.store, digest))] = len(self._augmenters)
+            self._augmenters.append(Augmenter(corpus.store, augment))
 
     def __len__(self) -> int:
         return len(self._corpus)
@@ -46,16 +58,21 @@ class Presentation(Dataset[Presented]):
         return Presented(exposure, self.present(exposure))
 
     def __getitems__(self, exposures: Sequence[Exposure]) -> list[Presented]:
-        drawn = [(self._corpus.ids[e.row].as_py(), self._drawn(e)) for e in exposures]
-        beds = [a.other for _, applied in drawn for a in applied if a.other is not None]
-        self._augmenter.prepare([*(sample for sample, applied in drawn if applied), *beds])
+        wanted: dict[int, list[uuid.UUID]] = {}
+        for e in exposures:
+            applied = self._drawn(e)
+            if applied:
+                sounds = [self._corpus.present[e.row].as_py(), *(a.other for a in applied if a.other is not None)]
+                wanted.setdefault(int(self._which[e.row]), []).extend(sounds)
+        for which, sounds in wanted.items():
+            self._augmenters[which].prepare(sounds)
         return [self[e] for e in exposures]
 
     def present(self, exposure: Exposure) -> Features:
         """Features as the model meets them in this exposure, [frames, dimensions]."""
         applied = self._drawn(exposure)
         if applied:
-            wave = self._augmenter.hear(self._corpus.ids[exposure.row].as_py(), applied)
+            wave = self._augmenter(exposure).hear(self._corpus.present[exposure.row].as_py(), applied)
             features = self._corpus.family.features(wave)
         else:
             features = self._corpus.features[exposure.row]
@@ -64,7 +81,10 @@ class Presentation(Dataset[Presented]):
         return features
 
     def _drawn(self, exposure: Exposure) -> list[Applied]:
-        return self._augmenter.drawn(self._corpus.ids[exposure.row].as_py(), exposure.seed)
+        return self._augmenter(exposure).drawn(self._corpus.ids[exposure.row].as_py(), exposure.seed)
+
+    def _augmenter(self, exposure: Exposure) -> Augmenter:
+        return self._augmenters[int(self._which[exposure.row])]
 
     def collate(self, items: Sequence[Presented]) -> Batch:
         """The family's batch of these utterances, with their `rows` and `seeds` [B]."""
@@ -85,13 +105,16 @@ def check(recipe: Recipe, family: Family) -> None:
         )
 
 
-def check_lengths(recipe: Recipe, corpus: Corpus) -> None:
-    """Whether the model takes the clips even as long, and their transcripts even as short, as `augment` can make them.
+def check_lengths(
+    recipe: Recipe, corpus: Corpus, augment_for: Mapping[str, Sequence[Augmentation]] | None = None
+) -> None:
+    """Whether the model takes clips as long, and transcripts of clips as short, as `augment` and `augment_for` can make them.
 
     Raises:
         EarmarkError: it does not; says how many and how slow or quick they may become.
     """
-    quicker = math.prod(a.quickest for a in recipe.augment)
+    ways = (recipe.augment, *(augment_for or {}).values())
+    quicker = max(math.prod(a.quickest for a in augment) for augment in ways)
     if quicker > 1:
         try:
             corpus.check(quicker)
@@ -101,7 +124,7 @@ def check_lengths(recipe: Recipe, corpus: Corpus) -> None:
                 "highest factor"
             ) from error
     limit = corpus.family.max_seconds
-    slower = math.prod(a.slowest for a in recipe.augment)
+    slower = max(math.prod(a.slowest for a in augment) for augment in ways)
     if limit is None or slower <= 1:
         return
     durations = corpus.samples["duration_s"].to_numpy()

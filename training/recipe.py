@@ -99,6 +99,9 @@ class Recipe(BaseModel):
     transcripts: str = Field("none", description="Normaliser applied to transcripts before training.")
 
     epochs: int = Field(ge=1, le=100_000, description="Passes over the set.")
+    steps: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="Optimiser steps to take instead of whole passes; null: all of 'epochs'."
+    )
     batch_size: int = Field(16, ge=1, le=65_536, description="Utterances per forward pass.")
     gradient_accumulation: int = Field(1, ge=1, le=65_536, description="Forward passes per optimiser step.")
     learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
@@ -221,7 +224,8 @@ class Recipe(BaseModel):
     @property
     def essence(self) -> dict[str, Any]:
         """The fields on which the weights depend, as JSON."""
-        return self.model_dump(mode="json", exclude=set(NOT_IN_WEIGHTS))
+        unsaid = {"steps"} if self.steps is None else set()
+        return self.model_dump(mode="json", exclude={*NOT_IN_WEIGHTS, *unsaid})
 
     def variant(self, **changes: Any) -> Recipe:
         """The same recipe but for some fields, checked again."""

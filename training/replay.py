@@ -34,6 +34,7 @@ from lineage.runs import RunInfo
 from lineage.sets import members, resolve_set, sample_sets
 from lineage.store import Store
 from training.base import Base, find_base
+from training.changes import again as again_as
 from training.compare import compare
 from training.distance import Distance, distance
 from training.evaluate import known_number
@@ -211,7 +212,7 @@ class _Replay:
         made = train(
             self.store,
             self.recipe,
-            weights=self.run.config["weights"],
+            **again_as(self.run.config),
             policy=policy,
             progress=progress,
             replays=Replays(self.run.id, known, base),

@@ -9,7 +9,7 @@ tokens of one batch, which can say neither.)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from lineage.errors import EarmarkError
 from lineage.ids import halves
+from training.augment import Augmentation
 from training.callback import Follower
 from training.checkpoints import CheckpointKeeper
 from training.corpus import Corpus
@@ -59,6 +60,7 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         further: Sequence[TrainerCallback] = (),
         saver: Saver | None = None,
         progress: Progress = silent,
+        augment_for: Mapping[str, Sequence[Augmentation]] | None = None,
     ) -> None:
         super().__init__(
             model=model,
@@ -69,7 +71,7 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         self.loss_is_scaled_for_ga = True
         self.corpus = corpus
-        self.presentation = Presentation(corpus, recipe)
+        self.presentation = Presentation(corpus, recipe, augment_for)
         self.plan = Plan.of(recipe, len(corpus))
         self.losses = EpochLosses(self.plan.batches_per_epoch)
         self._recorder = recorder
@@ -77,7 +79,8 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
         self._weights = torch.from_numpy(weights)
         self._origins = None if origins is None else np.array(origins, dtype=object)
         self._penalty = None if penalty is None else penalty.to(device)
-        self._ids = halves(corpus.ids)
+        self._ids = halves(corpus.present)
+        self._places = halves(corpus.ids)
         self._part = 0
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -115,10 +118,16 @@ class RecordedTrainer(Trainer):  # type: ignore[misc]
             nll, tokens = self.corpus.family.losses(model, inputs)
         weighted = (nll * weights.to(nll.device)).sum()
         epoch = self.state.global_step // self.plan.steps_per_epoch
-        places = rows.numpy()
-        origins = None if self._origins is None else self._origins[places].tolist()
+        at = rows.numpy()
+        origins = None if self._origins is None else self._origins[at].tolist()
         self._recorder.consumed(
-            self.state.global_step, epoch, self._ids[places], weights.numpy(), seeds.numpy(), origins
+            self.state.global_step,
+            epoch,
+            self._ids[at],
+            weights.numpy(),
+            seeds.numpy(),
+            origins,
+            self._places[at],
         )
         self.losses.note(weighted.detach(), tokens.sum())
         loss: torch.Tensor = weighted / num_items_in_batch
@@ -207,6 +216,7 @@ def _arguments(recipe: Recipe, device: str, scratch: Path) -> TrainingArguments:
     args = TrainingArguments(
         output_dir=str(scratch),
         num_train_epochs=recipe.epochs,
+        max_steps=recipe.steps or -1,
         per_device_train_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.gradient_accumulation,
         learning_rate=recipe.learning_rate,

@@ -65,9 +65,10 @@ def audits(store: Store) -> tuple[Audit, ...]:
 
 
 def effects(store: Store, run_id: str, audit: str, metric: str) -> tuple[Effect, ...]:
-    """All cells of an audit for one metric."""
+    """All cells of an audit for one metric, of leaving slices out."""
     rows = store.sql(
-        "SELECT * FROM effects WHERE run_id = $run AND audit = $audit AND metric = $metric ORDER BY train_slice, eval_slice",
+        "SELECT * FROM effects WHERE run_id = $run AND audit = $audit AND metric = $metric "
+        "AND coalesce(intervention, 'remove') = 'remove' ORDER BY train_slice, eval_slice",
         {"run": run_id, "audit": audit, "metric": metric},
     ).to_pylist()
     found = []

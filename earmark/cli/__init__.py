@@ -13,6 +13,7 @@ import typer
 from earmark.cli import (
     again,
     ask,
+    audit,
     data,
     impact,
     keep,
@@ -57,6 +58,7 @@ for group in (
     again,
     spend,
     sound,
+    audit,
     why,
     show,
     keep,

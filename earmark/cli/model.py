@@ -85,7 +85,7 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
     hours = (data.duration_s or 0) / 3600
     say(f"{recipe.name}: {recipe.method} training of {recipe.base} ({recipe.family}) on {told.job.device}")
     say(f"  set {data.name}: {data.size} samples, {hours:.2f} hours, digest {short(data.digest)}")
-    say(f"  {plan.epochs} epochs, {plan.steps} steps, {plan.epochs * plan.n} utterances")
+    say(f"  {plan.epochs} epochs, {plan.steps} steps, {plan.exposed} utterances")
     say(f"  {told.trainable} of {told.parameters} parameters are trained")
     say(f"  policy: {f'{told.verdict.policy}, {told.verdict.outcome}' if told.verdict else 'none in force'}")
     for violation in told.verdict.violations if told.verdict else ():

@@ -74,7 +74,20 @@ def test_the_five_commands_and_the_questions_after_them(here: Path, capsys: pyte
     leaks = {leak["kind"]: leak for leak in json.loads(said(capsys))}
     assert (leaks["audio"]["tested"], len(leaks["speaker"]["tested"]), leaks["text"]["of"]) == ([], 8, 8)
     path = recipe(here, checkpoints=2)
-    audit = ("audit", str(path), "--slice", "accent=*", "--seeds", "2", "--controls", "1", "--workers", "1", *store)
+    audit = (
+        "audit",
+        "run",
+        str(path),
+        "--slice",
+        "accent=*",
+        "--seeds",
+        "2",
+        "--controls",
+        "1",
+        "--workers",
+        "1",
+        *store,
+    )
     earmark(*audit)
     assert "accent=north" in said(capsys)
     earmark(*audit, "--json")
@@ -165,8 +178,8 @@ def test_bad_rows_are_told_one_line_each_and_the_rest_is_kept(here: Path, capsys
         (["evaluate", "nothing", "train"], "model"),
         (["train", "absent.yaml"], "absent.yaml"),
         (["train", "misspelt.yaml"], "learning_rat"),
-        (["audit", "recipe.yaml", "--slice", "acent=north"], "did you mean 'accent'"),
-        (["audit", "recipe.yaml", "--slice", "accent=norht"], "north, south"),
+        (["audit", "run", "recipe.yaml", "--slice", "acent=north"], "did you mean 'accent'"),
+        (["audit", "run", "recipe.yaml", "--slice", "accent=norht"], "north, south"),
         (["transform", "train", "resampel", "rate=8000"], "did you mean 'resample'"),
         (["transform", "train", "resample", "rate=fast"], "rate"),
         (["transform", "train", "resample", "rate"], "NAME=VALUE"),

@@ -73,5 +73,5 @@ def test_a_slice_without_counterpart_is_refused(population: SampleSet, count: in
 
 
 def test_an_unknown_match_is_refused(population: SampleSet) -> None:
-    with pytest.raises(EarmarkError, match="count or hours"):
-        removal(population, 3, 1.0, 0, match="speakers")  # type: ignore[arg-type]
+    with pytest.raises(EarmarkError, match="count, hours, speakers, words"):
+        removal(population, 3, 1.0, 0, match="age")  # type: ignore[arg-type]

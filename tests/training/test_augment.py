@@ -221,7 +221,7 @@ def test_the_run_names_its_transforms(store: Store, recipe: Recipe) -> None:
     made = train(store, recipe)
     run = store.resolve_run(made.run_id)
     assert run.config["augment"] == pinned(store, recipe.augment)
-    assert [a.others for a in recorded(run.config)] == [None, resolve_set(store, "hums").digest, None]
+    assert [a.others for a in recorded(run.config["augment"])] == [None, resolve_set(store, "hums").digest, None]
     for a in run.config["augment"]:
         (row,) = store.read("transforms", where="transform_id = ?", parameters=[a["transform_id"]]).to_pylist()
         assert row["name"] == a["transform"]

@@ -1,0 +1,185 @@
+"""Hypotheses: what somebody claims before anything is trained, in a sentence that can be true or false.
+
+    removing accent=scot raises WER on accent=scot by more than 2 points
+    weighting noise=hum by 2 lowers loss on all by more than 0.01 nats per word
+    removing accent=us changes WER on accent=us by less than 3 points
+
+    sentence   = intervention, verb, metric, "on", evaluation slice, "by", bound, number, unit
+    verb       = "raises" | "lowers" | "changes"
+    bound      = "more than" (raises, lowers) | "less than" (changes: the claim that nothing of that size happens)
+    metric     = "WER" | "loss"
+    unit       = "points" (WER) | "nats per word" (loss)
+
+What an intervention is called says `influence.interventions`. The sentences of a plan together are its declared family: each
+is tested one-sided beyond its margin (or twice, for equivalence), and Holm's correction goes over all of them.
+
+Law: `parse(str(h)) == h`, and two sentences that mean the same are printed the same.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from influence.contrasts import Contrast
+from influence.statistics import Effect
+from lineage.errors import EarmarkError
+from training.multiplicity import holm
+
+Verb = Literal["raises", "lowers", "changes"]
+
+NAMES = {"wer": "WER", "loss": "loss"}
+UNITS = {"wer": "points", "loss": "nats per word"}
+SCALE = {"wer": 100.0, "loss": 1.0}
+EXAMPLE = "removing accent=scot raises WER on accent=scot by more than 2 points"
+SENTENCE = re.compile(
+    r"(?P<phrase>.+?) (?P<verb>raises|lowers|changes) (?P<metric>wer|loss) on (?P<slice>.+) by (?P<bound>more|less) than "
+    r"(?P<number>\d+(?:\.\d+)?) (?P<unit>points?|nats? per word)\.?",
+    re.IGNORECASE,
+)
+
+SUPPORTED, REFUTED, OPEN = "supported", "refuted", "not identifiable"
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One claim; `margin` in the metric's own unit (0.02 is two points of WER)."""
+
+    phrase: str
+    verb: Verb
+    metric: str
+    eval_slice: str
+    margin: float
+
+    def __str__(self) -> str:
+        """The sentence, as it is printed everywhere."""
+        number = f"{round(SCALE[self.metric] * self.margin, 9):.10g}"
+        bound = "less" if self.verb == "changes" else "more"
+        unit = "point" if self.metric == "wer" and number == "1" else UNITS[self.metric]
+        return f"{self.phrase} {self.verb} {NAMES[self.metric]} on {self.eval_slice} by {bound} than {number} {unit}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a hypothesis: 'supported', 'refuted' or 'not identifiable', and why; p-values of the claim."""
+
+    sentence: str
+    p: float
+    p_adjusted: float
+    verdict: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def parse(text: str) -> Hypothesis:
+    """The hypothesis that a sentence states.
+
+    Raises:
+        EarmarkError: it is none; says which part is wrong.
+    """
+    said = " ".join(text.split())
+    found = SENTENCE.fullmatch(said)
+    if not found:
+        raise EarmarkError(f"hypothesis '{said}' cannot be read: {_trouble(said)} — write it like: {EXAMPLE}")
+    verb, metric = found["verb"].lower(), found["metric"].lower()
+    bound, unit = found["bound"].lower(), found["unit"].lower()
+    if (verb == "changes") != (bound == "less"):
+        raise EarmarkError(
+            f"hypothesis '{said}': '{verb}' goes with '{'less' if verb == 'changes' else 'more'} than', for a claim of no "
+            "effect needs an upper bound and a claim of one a lower bound — correct the sentence"
+        )
+    if unit.startswith("point") != (metric == "wer"):
+        raise EarmarkError(f"hypothesis '{said}': {NAMES[metric]} is measured in {UNITS[metric]} — correct the unit")
+    margin = round(float(found["number"]) / SCALE[metric], 12)
+    if verb == "changes" and margin == 0:
+        raise EarmarkError(f"hypothesis '{said}': nothing changes by less than 0 — give a margin")
+    chosen: Verb = "raises" if verb == "raises" else "lowers" if verb == "lowers" else "changes"
+    return Hypothesis(found["phrase"], chosen, metric, found["slice"], margin)
+
+
+def check(hypotheses: Sequence[Hypothesis], phrases: Iterable[str], tested: Iterable[str]) -> None:
+    """Whether each speaks of something that the plan does and looks at.
+
+    Raises:
+        EarmarkError: one does not, or two are the same.
+    """
+    known = {"does": list(phrases), "looks at": list(tested)}
+    for h in hypotheses:
+        for verb, value in (("does", h.phrase), ("looks at", h.eval_slice)):
+            if value not in known[verb]:
+                close = difflib.get_close_matches(value, known[verb], n=1, cutoff=0.5)
+                hint = f"did you mean '{close[0]}'?" if close else f"it {verb}: {', '.join(known[verb][:12])}"
+                raise EarmarkError(f"hypothesis '{h}': nothing in the plan {verb} '{value}' — {hint}")
+        if list(hypotheses).count(h) > 1:
+            raise EarmarkError(f"hypothesis '{h}' stands twice — keep one of them")
+
+
+def answer(hypotheses: Sequence[Hypothesis], effects: Sequence[Effect], *, level: float) -> list[Answer]:
+    """Test the declared family against the effects that were found; `level` is 1 − the family-wise error."""
+    cells = {(e.phrase, e.eval_slice, e.metric): e for e in effects}
+    found = [cells.get((h.phrase, h.eval_slice, h.metric)) for h in hypotheses]
+    contrasts = [_contrast(e) for e in found]
+    raw = [1.0 if c is None else _p(h, c) for h, c in zip(hypotheses, contrasts, strict=True)]
+    adjusted = holm(raw)
+    rows = zip(hypotheses, found, contrasts, raw, adjusted, strict=True)
+    return [_answer(h, e, c, p, q, 1 - level) for h, e, c, p, q in rows]
+
+
+def _answer(
+    h: Hypothesis, effect: Effect | None, contrast: Contrast | None, p: float, p_adjusted: float, alpha: float
+) -> Answer:
+    if effect is None:
+        return Answer(str(h), p, p_adjusted, OPEN, "its retrainings failed")
+    if contrast is None:
+        return Answer(str(h), p, p_adjusted, OPEN, effect.reason)
+    scale, unit = SCALE[h.metric], UNITS[h.metric]
+    low, high = (scale * end for end in contrast.span(1 - 2 * alpha))
+    beyond = "beyond its control " if effect.difference is not None else ""
+    span = f"the change {beyond}lies at {low:+.2f} to {high:+.2f} {unit} ({1 - 2 * alpha:.0%} interval)"
+    if p_adjusted <= alpha:
+        return Answer(str(h), p, p_adjusted, SUPPORTED, span)
+    if _p_contrary(h, contrast) <= alpha:
+        return Answer(str(h), p, p_adjusted, REFUTED, span)
+    return Answer(str(h), p, p_adjusted, OPEN, f"{span}: it speaks neither for nor against it")
+
+
+def _contrast(effect: Effect | None) -> Contrast | None:
+    """What was tested in a cell; None where the design could not answer."""
+    if effect is None or effect.error is None or effect.freedom is None:
+        return None
+    value = effect.estimate if effect.difference is None else effect.difference
+    nan = float("nan")
+    return Contrast(value, nan, nan, effect.error, effect.freedom)
+
+
+def _p(h: Hypothesis, c: Contrast) -> float:
+    """p-value of the opposite of what is claimed."""
+    if h.verb == "changes":
+        return c.p_within(h.margin)
+    return c.p_beyond(h.margin) if h.verb == "raises" else c.p_below(-h.margin)
+
+
+def _p_contrary(h: Hypothesis, c: Contrast) -> float:
+    """p-value of what is claimed."""
+    if h.verb == "changes":
+        return min(1.0, 2 * min(c.p_beyond(h.margin), c.p_below(-h.margin)))
+    return c.p_below(h.margin) if h.verb == "raises" else c.p_beyond(-h.margin)
+
+
+def _trouble(said: str) -> str:
+    words = said.lower().split()
+    if not {"raises", "lowers", "changes"} & set(words):
+        return "it has none of the verbs raises, lowers, changes"
+    if not {"wer", "loss"} & set(words):
+        return "it names neither WER nor loss"
+    if " on " not in said:
+        return "it does not say on which slice"
+    if not re.search(r" by (more|less) than \d", said.lower()):
+        return "it has no bound, such as 'by more than 2 points'"
+    return "its parts do not follow one another as they must"

@@ -1,0 +1,74 @@
+"""Replace: other speech in the places of a slice, as like it as can be found; and swap: the same from another source.
+
+Each sample of the slice, longest first, gets the partner that is nearest to it: one with the same words if there is, and of
+these the one of nearest length. A partner is taken again only when all were taken as often. So amount and length of the data
+stay about the same, and what moves is what distinguishes the slices.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from influence.interventions.base import Case, Intervention, Making, Target, Variation
+from lineage import slices
+from lineage.recorder import described
+from lineage.sets import resolve_set
+from lineage.slices import Slice
+from lineage.store import Store
+
+
+class Replace(Intervention):
+    """Put samples of another slice in the places of the slice."""
+
+    kind: Literal["replace"] = "replace"
+    by: str = Field(min_length=1, description="The slice to take samples from: accent=us, or SQL.")
+    taken_from: str | None = Field(default=None, description="The set it is cut out of; null: the training set.")
+
+    def essence(self, store: Store) -> dict[str, Any]:
+        """See `Intervention`."""
+        pool = None if self.taken_from is None else resolve_set(store, self.taken_from).digest
+        return {**super().essence(store), "taken_from": pool}
+
+    def cases(self, target: Target, making: Making) -> list[Case]:
+        """See `Intervention`."""
+        pool = (
+            making.population.digest if self.taken_from is None else resolve_set(making.store, self.taken_from).digest
+        )
+        others = slices.select(making.store, Slice.parse(self.by), pool)
+        pairs = partners(making.store, target.ids, others)
+        changed = Variation(substitutes=making.pairing(pairs, f"{target.name} replaced by {self.by}"))
+        return [Case(f"replacing {target.name} by {self.by}", self.kind, target, changed)]
+
+
+class Swap(Replace):
+    """Take what comes from one source from another."""
+
+    kind: Literal["swap"] = "swap"  # type: ignore[assignment]
+
+    def cases(self, target: Target, making: Making) -> list[Case]:
+        """See `Intervention`: `by` names the source."""
+        moved = Replace(by=f"source={self.by}", taken_from=self.taken_from).cases(target, making)
+        return [
+            Case(f"swapping the source of {target.name} for {self.by}", self.kind, target, c.changed) for c in moved
+        ]
+
+
+def partners(store: Store, ids: pa.Array, others: pa.Array) -> dict[uuid.UUID, uuid.UUID]:
+    """The partner of each of `ids` among `others`; one that is among them stays itself."""
+    seconds = {s: float(row["duration_s"]) for s, row in described(store, pa.concat_arrays([ids, others])).items()}
+    said = store.vault.transcripts(ids) | store.vault.transcripts(others)
+    pool = others.to_pylist()
+    taken = dict.fromkeys(pool, 0)
+    found = {s: s for s in ids.to_pylist() if s in taken}
+    for sample in sorted(set(ids.to_pylist()) - set(found), key=lambda s: (-seconds[s], s)):
+        best = min(
+            pool,
+            key=lambda o: (taken[o], said.get(o) != said.get(sample), abs(seconds[o] - seconds[sample]), o),
+        )
+        taken[best] += 1
+        found[sample] = best
+    return found

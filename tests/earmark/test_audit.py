@@ -1,0 +1,64 @@
+"""Audits as a person types them: draft, look, run; and what the exit status says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.earmark.test_cli import earmark, recipe, recordings, said
+
+CLAIM = "removing accent=north changes WER on all by less than 99 points"
+
+
+@pytest.mark.slow
+def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings(here)
+    store = ("--store", "my-store")
+    earmark("init", "my-store")
+    earmark("ingest", "manifest.jsonl", "--name", "all", *store)
+    earmark("set", "train", "--of", "all", "--where", "split = 'train'", *store)
+    earmark("set", "test", "--of", "all", "--where", "split = 'test'", *store)
+    path = recipe(here, epochs=1)
+    said(capsys)
+
+    earmark("audit", "plan", *store, status=2)
+    assert "--from-store > plan.yaml" in capsys.readouterr().err
+    earmark("audit", "plan", "--from-store", "--recipe", str(path), *store)
+    drafted = yaml.safe_load(said(capsys))
+    assert drafted["slices"] == ["accent=*"]
+    plan = here / "plan.yaml"
+    fields = {**drafted, "slices": ["accent=north"], "seeds": 2, "controls": {"number": 0}, "hypotheses": [CLAIM]}
+    plan.write_text(yaml.safe_dump(fields))
+
+    earmark("audit", "check", str(plan), *store)
+    shown = said(capsys)
+    assert CLAIM in shown
+    assert "4 retrainings, 0 of them on record" in shown
+    earmark("audit", "run", str(plan), "--workers", "1", *store)
+    assert CLAIM in said(capsys)
+    earmark("audit", "check", str(plan), "--json", *store)
+    looked = json.loads(said(capsys))
+    assert (looked["retrainings_on_record"], looked["on_record"], looked["seconds"]) == (4, True, 0.0)
+    earmark("audit", "run", str(plan), "--json", *store)
+    done = json.loads(said(capsys))
+    assert (done["status"], done["trained"], done["audit"]) == (0, 0, looked["digest"])
+
+    plan.write_text(yaml.safe_dump({**fields, "fail_on": ["unsupported"]}))
+    earmark("audit", "run", str(plan), *store, status=2)
+    assert "cannot be chosen afterwards" in capsys.readouterr().err
+    strict = {
+        **fields,
+        "fail_on": ["unsupported"],
+        "amends": done["audit"],
+        "hypotheses": [CLAIM.replace("99", "0.001")],
+    }
+    plan.write_text(yaml.safe_dump(strict))
+    earmark("audit", "run", str(plan), *store, status=1)
+    shown = said(capsys)
+    assert "status 1: unsupported" in shown
+    assert f"amends plan {done['audit'][:12]}" in shown
+    earmark("audit", "run", str(plan), "--seeds", "2", *store, status=2)
+    assert "--seeds goes with --slice" in capsys.readouterr().err
