@@ -13,7 +13,9 @@ from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import progress, say
 from lineage.store import Store
 
-WorkersOption = Annotated[int, typer.Option(help="Processes, of the recipe's threads each.")]
+WorkersOption = Annotated[
+    int, typer.Option(help="Processes, of the recipe's threads each.", show_default="the cores, at most 4")
+]
 WORKERS = min(4, os.cpu_count() or 1)
 
 
