@@ -45,6 +45,8 @@ class Cell:
 
     `obstacle` says why the design cannot answer it, empty where it can; `caution` goes with every answer. `harm`: a higher
     error speaks against what was done to the slice; otherwise the slice's data was left out, and it speaks for the data.
+    Where the question was asked at several looks, this is the last, with its `share` of α, and `before` are the earlier ones
+    (see `sequential`).
     """
 
     estimate: Contrast
@@ -54,11 +56,32 @@ class Cell:
     obstacle: str = ""
     caution: str = ""
     harm: bool = False
+    share: float = 1.0
+    before: tuple[Cell, ...] = ()
 
     @property
     def tested(self) -> Contrast:
         """What the hypothesis is about: the effect beyond its control, where there is one."""
         return self.difference or self.estimate
+
+    @property
+    def p(self) -> float:
+        """Of no effect, over all looks: the least p-value of any in units of that look's share."""
+        return min(1.0, *(look.tested.p / look.share for look in self._looks))
+
+    @property
+    def closest(self) -> Cell:
+        """The look that speaks most clearly for no effect beyond the margin."""
+        return min(self._looks, key=lambda look: look.tested.p_within(self.margin) / look.share)
+
+    @property
+    def p_within(self) -> float:
+        """Of an effect beyond the margin, over all looks."""
+        return min(1.0, self.closest.tested.p_within(self.margin) / self.closest.share)
+
+    @property
+    def _looks(self) -> tuple[Cell, ...]:
+        return (*(look for look in self.before if not look.obstacle), self)
 
 
 @dataclass(frozen=True)
@@ -80,17 +103,17 @@ def amount(value: float, metric: str) -> str:
 def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[Verdict]:
     """The verdicts on one declared family, in its order; `level` is 1 − α."""
     alpha = 1 - level
-    raw = [1.0 if c.obstacle else c.tested.p for c in family]
+    raw = [1.0 if c.obstacle else c.p for c in family]
     adjusted = holm(raw)
     verdicts = []
     for cell, p, p_adjusted in zip(family, raw, adjusted, strict=True):
-        detectable = cell.tested.detectable(alpha / len(family), power)
+        detectable = cell.tested.detectable(alpha * cell.share / len(family), power)
         direction = _direction(cell) if p_adjusted <= alpha else ""
         if cell.obstacle:
             words, reason = NOT_IDENTIFIABLE, cell.obstacle
-        elif cell.tested.p_within(cell.margin) <= alpha:
+        elif cell.p_within <= alpha:
             words = f"{NO_EFFECT} {amount(cell.margin, cell.metric)}"
-            reason = _why_none(cell, 1 - 2 * alpha)
+            reason = _why_none(cell.closest, alpha)
         elif direction:
             words, reason = direction, _why_effect(cell)
         else:
@@ -128,10 +151,11 @@ def _why_effect(cell: Cell) -> str:
     return text
 
 
-def _why_none(cell: Cell, level: float) -> str:
+def _why_none(cell: Cell, alpha: float) -> str:
+    level = 1 - 2 * alpha * cell.share
     beyond = " beyond what as many random samples do" if cell.difference is not None else ""
     return (
-        f"the change{beyond} lies at {_span(cell.tested.span(level), cell.metric)} ({level:.0%} interval), within "
+        f"the change{beyond} lies at {_span(cell.tested.span(level), cell.metric)} ({100 * level:.4g}% interval), within "
         f"±{amount(cell.margin, cell.metric)}"
     )
 
