@@ -12,6 +12,10 @@ and an answer to every hypothesis of the plan (see `hypotheses`).
 The plan is on record before the first retraining (see `plan`); retrainings are on record as they finish (see `bank`). An
 audit that is killed and started again goes on where it was; one that is finished is read back. Law: killed however often, an
 audit's effects are the same to the last digit, and no finished retraining is ever repeated.
+
+A sequential plan (see `sequential`) retrains in rounds: after each, comparisons whose answer is settled are dropped, and with
+them the retrainings that nobody else needs. All data is trained in every round. When to stop is decided from recorded
+outcomes alone, so an audit that goes on after a kill decides as it had.
 """
 
 from __future__ import annotations
@@ -24,13 +28,14 @@ from uuid import UUID
 from influence import bank
 from influence.controls import Match
 from influence.design import PLANTED, Comparison
-from influence.hypotheses import REFUTED, SUPPORTED, Answer, answer
+from influence.hypotheses import OPEN, REFUTED, SUPPORTED, Answer, answer
 from influence.outlook import outlook
 from influence.panels import Generalise, Outcome
 from influence.plan import Plan, freeze
-from influence.planfile import CONTROLS, SEEDS, AuditPlan
+from influence.planfile import CONTROLS, AuditPlan
 from influence.request import Request, request
-from influence.statistics import Effect, EvalSlice, LeftOut, effects
+from influence.sequential import Sequential
+from influence.statistics import Effect, EvalSlice, LeftOut, Questions
 from influence.verdicts import HURTS, NO_EFFECT
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
@@ -61,7 +66,8 @@ class AuditReport:
     """What an audit found; `failures` names retrainings that could not be done and what is missing therefore.
 
     `hypotheses` are the answers to the declared family, `checks` what became of the plan's own controls, `failed` the
-    conditions of the plan's `fail_on` that are met.
+    conditions of the plan's `fail_on` that are met. `retrainings` were needed of the `planned` ones, which is what asking every
+    question with all seeds would take.
     """
 
     audit: str
@@ -77,6 +83,7 @@ class AuditReport:
     checks: tuple[Check, ...] = ()
     failed: tuple[str, ...] = ()
     amends: str | None = None
+    planned: int = 0
 
     @property
     def status(self) -> int:
@@ -134,7 +141,7 @@ def audit(
     slices: Sequence[str],
     evaluation: Sequence[str] = (),
     evaluation_set: str | None = None,
-    seeds: int | Sequence[int] = SEEDS,
+    seeds: int | Sequence[int] | None = None,
     controls: int = CONTROLS,
     match: Match = "count",
     workers: int = 1,
@@ -143,6 +150,8 @@ def audit(
     replicates: int = REPLICATES,
     generalise: Generalise = "speakers",
     normalise: str = "basic",
+    sequential: Sequential | None = None,
+    screening: bool = False,
     progress: Progress = silent,
 ) -> AuditReport:
     """Measure what leaving out each of `slices` does to each of `evaluation`: the plan of these options, run.
@@ -153,7 +162,7 @@ def audit(
         slices: training slices to leave out, e.g. 'accent=scot', 'accent=*', 'long: duration_s > 4'.
         evaluation: slices of the errors; by default the same, as far as the evaluation set has them, and 'all'.
         evaluation_set: name or digest; by default the first that the recipe names.
-        seeds: how many, counted from the recipe's, or which.
+        seeds: how many, counted from the recipe's, or which; by default 3, or those of the last look.
         controls: random removals of each size per seed; 0: none, and verdicts speak of having less data, too.
         match: what controls are matched in besides count: 'hours', 'speakers', 'words'.
         workers: processes to train in.
@@ -162,6 +171,8 @@ def audit(
         replicates: of the bootstrap.
         generalise: whether claims are about 'speakers' like those tested or 'utterances' of these very speakers.
         normalise: normaliser of references and hypotheses.
+        sequential: looks at fewer seeds, so that clear effects cost less; by default one look at all of them.
+        screening: bound the share of false discoveries instead of the probability of any.
         progress: told of retrainings, with an estimate of the time left.
 
     Raises:
@@ -170,13 +181,15 @@ def audit(
     margins = {"wer": margin} if isinstance(margin, int | float) else dict(margin or {})
     statistics = {
         "level": level, "generalise": generalise, "replicates": replicates, "normalise": normalise,
+        "sequential": sequential.to_json() if sequential else None, "screening": screening,
         "margins": {m: 100 * v if m == "wer" else v for m, v in margins.items()},
     }  # fmt: skip
     fields = {
         "name": recipe.name, "recipe": recipe, "evaluate": evaluation_set, "slices": list(slices),
-        "look_at": list(evaluation), "seeds": seeds if isinstance(seeds, int) else list(seeds),
-        "controls": {"number": controls, "match": match}, "statistics": statistics,
+        "look_at": list(evaluation), "controls": {"number": controls, "match": match}, "statistics": statistics,
     }  # fmt: skip
+    if seeds is not None:
+        fields["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
     return run(store, AuditPlan.parse(fields, "audit"), workers=workers, progress=progress)
 
 
@@ -211,20 +224,8 @@ def run(store: Store, plan: AuditPlan, *, workers: int | None = None, progress: 
             raise EarmarkError(
                 f"the plan needs {needed} retrainings more, its budget has {asked.most} — ask fewer questions, or raise budget"
             )
-    retrainings = frozen.retrainings()
-    filled = bank.fill(
-        store,
-        asked.recipe,
-        retrainings,
-        [asked.evaluation.digest],
-        normalise=asked.normalise,
-        workers=plan.executor.workers if workers is None else workers,
-        parents=[frozen.run_id],
-        progress=progress,
-    )
-    usable = _usable(frozen, filled)
-    found = _measure(store, frozen, usable, filled)
-    answers = answer(asked.hypotheses, found, level=asked.declaration.level)
+    done_by = _Rounds(store, frozen)
+    found, answers = done_by.carry_out(plan.executor.workers if workers is None else workers, progress)
     config = {
         "audit": asked.digest,
         "about": asked.about,
@@ -236,24 +237,114 @@ def run(store: Store, plan: AuditPlan, *, workers: int | None = None, progress: 
         "ablate",
         job=asked.recipe.name,
         config=config,
-        key=None if filled.errors else key,  # with retrainings missing it is to be tried again
+        key=None if done_by.errors else key,  # with retrainings missing it is to be tried again
         inputs=[asked.population.digest, asked.evaluation.digest],
-        parents=[frozen.run_id, *sorted({r.run_id for r in filled.results if r is not None})],
+        parents=[frozen.run_id, *sorted({r.run_id for r in done_by.results if r is not None})],
         package="influence",
     ) as made:
         made.append("effects", [asdict(e) for e in found])
         made.result = {
-            "retrainings": len(retrainings),
-            "trained": filled.trained,
-            "wall_s": filled.wall_s,
-            "failures": dict(filled.errors),
+            "retrainings": len(done_by.tried),
+            "planned": len(done_by.results),
+            "trained": done_by.trained,
+            "wall_s": done_by.wall_s,
+            "failures": done_by.errors,
             "plan": frozen.run_id,
             "hypotheses": [a.to_json() for a in answers],
         }
     return _report(
-        asked, made.id, frozen.run_id, found, answers, len(retrainings), filled.trained, filled.wall_s, filled.errors,
-        reused=False,
+        asked, made.id, frozen.run_id, found, answers, len(done_by.tried), len(done_by.results), done_by.trained,
+        done_by.wall_s, done_by.errors, reused=False,
     )  # fmt: skip
+
+
+class _Rounds:
+    """Retrains a plan's table, by seeds and as far as needed, and asks the questions after each round."""
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self.results: list[bank.Retrained | None] = [None] * len(plan.retrainings())
+        self.tried: set[int] = set()
+        self.errors: dict[str, str] = {}
+        self.trained = 0
+        self.wall_s = 0.0
+        self._store = store
+        self._plan = plan
+        self._seeds = len(plan.request.seeds)
+        self._outcomes: dict[int, Outcome] = {}
+
+    def carry_out(self, workers: int, progress: Progress) -> tuple[list[Effect], list[Answer]]:
+        """Effects and answers to the hypotheses."""
+        asked = self._plan.request
+        sequential = asked.declaration.sequential
+        questions: Questions | None = None
+        found: list[Effect] = []
+        before: list[Effect] = []
+        answers = answer(asked.hypotheses, found, level=asked.declaration.level)
+        open_: Sequence[Comparison] = self._plan.comparisons
+        for seeds in sequential.looks if sequential else (self._seeds,):
+            if not open_:
+                break
+            self._fill(open_, seeds, workers, progress)
+            usable = self._usable(open_, seeds)
+            questions = questions or Questions(self._tested(), asked.declaration, audit=asked.digest)
+            place = {row: i for i, row in enumerate(usable.rows)}
+            open_ = [c for c in open_ if c.row in place and c.against in place]
+            if not open_:
+                break
+            questions.ask(
+                [[self._outcome(row, k) for k in usable.seeds] for row in usable.rows],
+                [_left_out(c, place) for c in open_],
+            )
+            before += found
+            found = questions.effects()
+            answers = answer(asked.hypotheses, found, level=asked.declaration.level, before=before)
+            unsettled = {s.phrase for s in questions.unsettled(found)}
+            unsettled |= {h.phrase for h, a in zip(asked.hypotheses, answers, strict=True) if a.verdict == OPEN}
+            open_ = [c for c in open_ if c.phrase in unsettled]
+        return found, answers
+
+    def _fill(self, comparisons: Sequence[Comparison], seeds: int, workers: int, progress: Progress) -> None:
+        """What these comparisons need of the first `seeds` seeds and nobody tried yet."""
+        places = [r * self._seeds + k for r in _rows(comparisons) for k in range(seeds)]
+        wanted = [i for i in places if i not in self.tried]
+        if not wanted:
+            return
+        retrainings, asked = self._plan.retrainings(), self._plan.request
+        filled = bank.fill(
+            self._store,
+            asked.recipe,
+            [retrainings[i] for i in wanted],
+            [asked.evaluation.digest],
+            normalise=asked.normalise,
+            workers=workers,
+            parents=[self._plan.run_id],
+            progress=progress,
+        )
+        for i, result in zip(wanted, filled.results, strict=True):
+            self.results[i] = result
+        self.tried |= set(wanted)
+        self.errors |= filled.errors
+        self.trained += filled.trained
+        self.wall_s += filled.wall_s
+
+    def _usable(self, comparisons: Sequence[Comparison], among: int) -> _Usable:
+        """The paired design needs every row in every seed: seeds without a whole-data model go, then rows with a gap."""
+        seeds = tuple(k for k in range(among) if self.results[k] is not None)
+        rows = tuple(r for r in _rows(comparisons) if all(self.results[r * self._seeds + k] is not None for k in seeds))
+        if not seeds or (len(rows) < 2 and not self._outcomes):
+            name, error = next(iter(self.errors.items()))
+            raise EarmarkError(f"nothing to compare: retraining {name} failed: {error.strip().splitlines()[-1]}")
+        return _Usable(seeds, rows)
+
+    def _outcome(self, row: int, seed: int) -> Outcome:
+        place = row * self._seeds + seed
+        if place not in self._outcomes:
+            self._outcomes[place] = _outcome(self._store, self._plan, self.results[place])
+        return self._outcomes[place]
+
+    def _tested(self) -> list[EvalSlice]:
+        baseline = next(r for r in self.results[: self._seeds] if r is not None)
+        return _tested(self._store, self._plan, baseline.predictions[self._plan.request.evaluation.digest])
 
 
 @dataclass(frozen=True)
@@ -264,33 +355,16 @@ class _Usable:
     rows: tuple[int, ...]
 
 
-def _usable(plan: Plan, filled: bank.Filled) -> _Usable:
-    """The paired design needs every row in every seed: seeds without a whole-data model go, then rows with a gap."""
-    n = len(plan.request.seeds)
-    there = [[filled.results[r * n + k] is not None for k in range(n)] for r in range(len(plan.rows))]
-    seeds = tuple(k for k in range(n) if there[0][k])
-    rows = tuple(r for r in range(len(plan.rows)) if all(there[r][k] for k in seeds))
-    if not seeds or len(rows) < 2:
-        name, error = next(iter(filled.errors.items()))
-        raise EarmarkError(f"nothing to compare: retraining {name} failed: {error.strip().splitlines()[-1]}")
-    return _Usable(seeds, rows)
+def _rows(comparisons: Sequence[Comparison]) -> list[int]:
+    """The rows that these comparisons need, all data first."""
+    return sorted({0, *(r for c in comparisons for r in (c.row, c.against, c.controls_against, *c.controls))})
 
 
-def _measure(store: Store, plan: Plan, usable: _Usable, filled: bank.Filled) -> list[Effect]:
-    n = len(plan.request.seeds)
-    outcomes = [[_outcome(store, plan, filled.results[row * n + k]) for k in usable.seeds] for row in usable.rows]
-    place = {row: i for i, row in enumerate(usable.rows)}
-    left_out = [
-        LeftOut(
-            c.slice, c.set_digest, place[c.row], *_control(c, place), intervention=c.intervention, dose=c.dose,
-            phrase=c.phrase, harm=c.harm,
-        )
-        for c in plan.comparisons
-        if c.row in place and c.against in place
-    ]  # fmt: skip
-    baseline = next(r for r in filled.results[:n] if r is not None)
-    tested = _tested(store, plan, baseline.predictions[plan.request.evaluation.digest])
-    return effects(outcomes, left_out, tested, plan.request.declaration, audit=plan.request.digest)
+def _left_out(c: Comparison, place: Mapping[int, int]) -> LeftOut:
+    return LeftOut(
+        c.slice, c.set_digest, place[c.row], *_control(c, place), intervention=c.intervention, dose=c.dose,
+        phrase=c.phrase, harm=c.harm,
+    )  # fmt: skip
 
 
 def _control(c: Comparison, place: Mapping[int, int]) -> tuple[tuple[int, ...], int, tuple[float, ...] | None, int]:
@@ -348,8 +422,8 @@ def _stored(store: Store, done: RunInfo, asked: Request) -> AuditReport:
     result = done.result
     answers = [Answer(**a) for a in result["hypotheses"]]
     return _report(
-        asked, done.id, result["plan"], found, answers, result["retrainings"], 0, result["wall_s"], result["failures"],
-        reused=True,
+        asked, done.id, result["plan"], found, answers, result["retrainings"], result["planned"], 0,
+        result["wall_s"], result["failures"], reused=True,
     )  # fmt: skip
 
 
@@ -360,6 +434,7 @@ def _report(
     found: Sequence[Effect],
     answers: Sequence[Answer],
     retrainings: int,
+    planned: int,
     trained: int,
     wall_s: float,
     failures: Mapping[str, str],
@@ -378,7 +453,7 @@ def _report(
     failed = tuple(name for name in asked.fail_on if met[name])
     return AuditReport(
         asked.digest, run_id, plan_run, tuple(found), retrainings, trained, wall_s, dict(failures), reused,
-        tuple(answers), checks, failed, asked.amends,
+        tuple(answers), checks, failed, asked.amends, planned,
     )  # fmt: skip
 
 

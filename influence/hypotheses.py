@@ -120,31 +120,61 @@ def check(hypotheses: Sequence[Hypothesis], phrases: Iterable[str], tested: Iter
             raise EarmarkError(f"hypothesis '{h}' stands twice — keep one of them")
 
 
-def answer(hypotheses: Sequence[Hypothesis], effects: Sequence[Effect], *, level: float) -> list[Answer]:
-    """Test the declared family against the effects that were found; `level` is 1 − the family-wise error."""
-    cells = {(e.phrase, e.eval_slice, e.metric): e for e in effects}
-    found = [cells.get((h.phrase, h.eval_slice, h.metric)) for h in hypotheses]
-    contrasts = [_contrast(e) for e in found]
-    raw = [1.0 if c is None else _p(h, c) for h, c in zip(hypotheses, contrasts, strict=True)]
+def answer(
+    hypotheses: Sequence[Hypothesis], effects: Sequence[Effect], *, level: float, before: Sequence[Effect] = ()
+) -> list[Answer]:
+    """Test the declared family against the effects that were found; `level` is 1 − the family-wise error.
+
+    `before` are the effects as they stood at earlier looks: the least p-value counts, in units of its look's share of α (see
+    `sequential`).
+    """
+    cells: dict[tuple[str | None, str, str], list[Effect]] = {}
+    for e in [*before, *effects]:
+        cells.setdefault((e.phrase, e.eval_slice, e.metric), []).append(e)
+    found = [_asked(cells.get((h.phrase, h.eval_slice, h.metric), [])) for h in hypotheses]
+    raw = [
+        min((_p(h, look.contrast) / look.share for look in f.looks), default=1.0)
+        for h, f in zip(hypotheses, found, strict=True)
+    ]
+    raw = [min(1.0, p) for p in raw]
     adjusted = holm(raw)
-    rows = zip(hypotheses, found, contrasts, raw, adjusted, strict=True)
-    return [_answer(h, e, c, p, q, 1 - level) for h, e, c, p, q in rows]
+    return [_answer(h, f, p, q, 1 - level) for h, f, p, q in zip(hypotheses, found, raw, adjusted, strict=True)]
 
 
-def _answer(
-    h: Hypothesis, effect: Effect | None, contrast: Contrast | None, p: float, p_adjusted: float, alpha: float
-) -> Answer:
-    if effect is None:
+@dataclass(frozen=True)
+class _Look:
+    """What was tested in a cell at one look, and the look's share of α."""
+
+    contrast: Contrast
+    share: float
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A cell as it stands, None if it was never measured, and the looks at which the design could answer."""
+
+    effect: Effect | None
+    looks: tuple[_Look, ...]
+
+
+def _asked(cells: Sequence[Effect]) -> _Asked:
+    looks = [_Look(c, 1.0 if e.share is None else e.share) for e in cells if (c := _contrast(e)) is not None]
+    return _Asked(cells[-1] if cells else None, tuple(looks))
+
+
+def _answer(h: Hypothesis, asked: _Asked, p: float, p_adjusted: float, alpha: float) -> Answer:
+    if asked.effect is None:
         return Answer(str(h), p, p_adjusted, OPEN, "its retrainings failed")
-    if contrast is None:
-        return Answer(str(h), p, p_adjusted, OPEN, effect.reason)
-    scale, unit = SCALE[h.metric], UNITS[h.metric]
-    low, high = (scale * end for end in contrast.span(1 - 2 * alpha))
-    beyond = "beyond its control " if effect.difference is not None else ""
-    span = f"the change {beyond}lies at {low:+.2f} to {high:+.2f} {unit} ({1 - 2 * alpha:.0%} interval)"
+    if not asked.looks:
+        return Answer(str(h), p, p_adjusted, OPEN, asked.effect.reason)
+    scale, unit, last = SCALE[h.metric], UNITS[h.metric], asked.looks[-1]
+    level = 1 - 2 * alpha * last.share
+    low, high = (scale * end for end in last.contrast.span(level))
+    beyond = "beyond its control " if asked.effect.difference is not None else ""
+    span = f"the change {beyond}lies at {low:+.2f} to {high:+.2f} {unit} ({100 * level:.4g}% interval)"
     if p_adjusted <= alpha:
         return Answer(str(h), p, p_adjusted, SUPPORTED, span)
-    if _p_contrary(h, contrast) <= alpha:
+    if min(_p_contrary(h, look.contrast) / look.share for look in asked.looks) <= alpha:
         return Answer(str(h), p, p_adjusted, REFUTED, span)
     return Answer(str(h), p, p_adjusted, OPEN, f"{span}: it speaks neither for nor against it")
 

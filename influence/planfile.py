@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from influence.controls import Match
 from influence.interventions import Kind, Remove
 from influence.panels import Generalise
+from influence.sequential import LOOKS, Sequential, Spending
 from influence.statistics import MARGINS, Declaration
 from lineage.errors import EarmarkError
 from lineage.sets import resolve_set
@@ -107,6 +108,21 @@ class Budget(_Part):
     retrainings: int | None = Field(default=None, ge=1, description="Retrainings, those on record not counted.")
 
 
+class Looks(_Part):
+    """Seeds in rounds instead of all at once: what is settled gets no more of them (see `influence.sequential`)."""
+
+    looks: tuple[int, ...] = Field(
+        default=LOOKS, description="Seeds after which the questions are asked, the last: all."
+    )
+    spending: Spending = Field(default="pocock", description="How α is spent on the looks: pocock or obrien-fleming.")
+    metric: Literal["wer", "loss"] = Field(default="wer", description="Whose verdict settles a slice.")
+
+    @property
+    def declaration(self) -> Sequential:
+        """As the statistics take it."""
+        return Sequential(self.looks, self.spending, self.metric)
+
+
 class Statistics(_Part):
     """What the audit commits itself to in its statistics."""
 
@@ -117,12 +133,19 @@ class Statistics(_Part):
     generalise: Generalise = Field(default="speakers", description="'speakers' like those tested, or 'utterances'.")
     replicates: int = Field(default=REPLICATES, ge=20, le=1_000_000, description="Of the bootstrap.")
     normalise: str = Field(default="basic", description="Normaliser of references and hypotheses.")
+    sequential: Looks | None = Field(default=None, description="Looks at fewer seeds; null: one look at all of them.")
+    screening: bool = Field(
+        default=False, description="Bound the share of false discoveries (Benjamini–Hochberg), not any (Holm)."
+    )
 
     @property
     def declaration(self) -> Declaration:
         """In the units of the record."""
         given: dict[str, float] = {m: round(v / 100, 12) if m == "wer" else v for m, v in self.margins.items()}
-        return Declaration(self.level, {**MARGINS, **given}, self.generalise, self.replicates)
+        return Declaration(
+            self.level, {**MARGINS, **given}, self.generalise, self.replicates, screening=self.screening,
+            sequential=self.sequential.declaration if self.sequential else None,
+        )  # fmt: skip
 
 
 class Executor(_Part):
@@ -194,10 +217,17 @@ class AuditPlan(Written):
         """The seeds themselves.
 
         Raises:
-            EarmarkError: there is none, or one twice.
+            EarmarkError: there is none, or one twice, or not as many as the last look takes.
         """
-        first = self.recipe.seed
-        seeds = tuple(range(first, first + self.seeds)) if isinstance(self.seeds, int) else self.seeds
+        first, sequential = self.recipe.seed, self.statistics.sequential
+        given = self.seeds
+        if sequential is not None and "seeds" not in self.model_fields_set:
+            given = sequential.declaration.most
+        seeds = tuple(range(first, first + given)) if isinstance(given, int) else given
         if not seeds or len(set(seeds)) < len(seeds):
             raise EarmarkError(f"seeds {list(seeds)} — give one or more different ones")
+        if sequential is not None and sequential.declaration.most != len(seeds):
+            raise EarmarkError(
+                f"the last look is after {sequential.declaration.most} seeds and there are {len(seeds)} — make them equal"
+            )
         return seeds

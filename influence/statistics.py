@@ -5,9 +5,15 @@ out, each random removal), cuts the evaluation set into its slices, asks `contra
 and `verdicts` for the words. Sign: metric under the intervention − metric without it, so positive is worse: where a slice is
 left out, metric(without the slice) − metric(with all data), and the slice helps.
 
+Each effect is also a difference in differences: what the slice's removal changed, minus what the removal of as many random
+samples changed (`difference`), which is what verdicts are about.
+
 Families, each corrected by itself and fixed before anything is seen: for each metric and kind of intervention, the cells of a
-slice on *itself*
-(does this accent's data serve this accent?) are one family; those of a slice on *another* are a second.
+slice on *itself* (does this accent's data serve this accent?) are one family; those of a slice on *another* are a second.
+
+Where a plan is sequential (see `sequential`), the questions are asked at several looks, at each with the seeds that are there
+by then; a comparison whose answer is settled is not asked any more and keeps the figures that it had. Law: what is open after
+a look depends on recorded outcomes and the declaration alone.
 """
 
 from __future__ import annotations
@@ -22,9 +28,11 @@ import numpy as np
 from influence.contrasts import Contrast, contrasts
 from influence.controls import rank_p
 from influence.panels import METRICS, Array, Blocks, Generalise, Outcome, blocks, panel
-from influence.verdicts import Cell, Verdict, judge
+from influence.sequential import Sequential
+from influence.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Verdict, judge
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from lineage.slices import WHOLE
 from training.bootstrap import LEVEL, REPLICATES
 
 MARGINS = {"wer": 0.02, "loss": 0.05}  # 2 points of WER; nats per reference word
@@ -36,7 +44,8 @@ class Declaration:
     """What an audit commits itself to before it sees anything.
 
     `margins` are the largest changes that count as none, by metric; `generalise` says of whom the claims shall hold:
-    'speakers' like those tested, or 'utterances' of these very speakers.
+    'speakers' like those tested, or 'utterances' of these very speakers. `sequential` says when it looks; without it, once,
+    at the end. `screening` corrects p-values for the rate of false discoveries instead of for any (see `verdicts`).
     """
 
     level: float = LEVEL
@@ -45,6 +54,8 @@ class Declaration:
     replicates: int = REPLICATES
     power: float = 0.8
     minimum_words: int = 50
+    sequential: Sequential | None = None
+    screening: bool = False
 
     def __post_init__(self) -> None:
         if not 0.5 < self.level < 1:
@@ -57,7 +68,13 @@ class Declaration:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, part of the plan's digest."""
-        return {**asdict(self), "margins": {**MARGINS, **self.margins}}
+        looks = self.sequential.to_json() if self.sequential else None
+        return {**asdict(self), "margins": {**MARGINS, **self.margins}, "sequential": looks}
+
+    @property
+    def correction(self) -> Correction:
+        """How p-values are corrected within a family."""
+        return "benjamini-hochberg" if self.screening else "holm"
 
 
 @dataclass(frozen=True)
@@ -126,11 +143,13 @@ class Effect:
     error: float | None = None
     freedom: float | None = None
     rank_p: float | None = None
+    looks: int | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """The contrasts of one cell before it is judged."""
+    """The contrasts of one cell before it is judged, from its last look; `seeds` it had by then."""
 
     slice: LeftOut
     tested: EvalSlice
@@ -138,6 +157,12 @@ class _Measured:
     control: Contrast | None
     cell: Cell
     rank_p: float | None
+    seeds: int
+
+    @property
+    def own(self) -> bool:
+        """Whether this is what a slice does to itself."""
+        return self.slice.name == self.tested.name
 
 
 def effects(
@@ -152,22 +177,64 @@ def effects(
 
     `outcomes[row][k]` is the model of retraining `row` with the k-th seed; row 0 is trained on all data.
     """
-    rows: list[Effect] = []
-    seeds = len(outcomes[0])
-    for metric in METRICS:
-        scored = set(outcomes[0][0].of(metric))
-        measured = [
-            cell for target in tested for cell in _measure(outcomes, slices, _only(target, scored), metric, declaration)
-        ]
+    questions = Questions(tested, declaration, audit=audit)
+    questions.ask(outcomes, slices)
+    return questions.effects()
+
+
+class Questions:
+    """The questions of an audit, one a comparison × evaluation slice × metric, and what is known of them by now."""
+
+    def __init__(self, tested: Sequence[EvalSlice], declaration: Declaration, *, audit: str) -> None:
+        self._tested = tested
+        self._declaration = declaration
+        self._audit = audit
+        self._known: dict[tuple[str, str, str, str, str], _Measured] = {}
+        plan = declaration.sequential
+        self._shares = iter(plan.shares(1 - declaration.level) if plan else (1.0,))
+
+    def ask(self, outcomes: Sequence[Sequence[Outcome]], slices: Sequence[LeftOut]) -> None:
+        """The next look: `outcomes` of as many seeds as there are by now, in the rows that the questions still asked need."""
+        share = next(self._shares)
+        for metric in METRICS:
+            scored = set(outcomes[0][0].of(metric))
+            for target in self._tested:
+                for m in _measure(outcomes, slices, _only(target, scored), metric, self._declaration, share):
+                    key = (metric, target.name, m.slice.intervention, m.slice.name, m.slice.phrase)
+                    last = self._known.get(key)
+                    before = (*last.cell.before, replace(last.cell, before=())) if last else ()
+                    self._known[key] = replace(m, cell=replace(m.cell, before=before))
+
+    def effects(self) -> list[Effect]:
+        """What is known, family by family judged."""
+        declaration = self._declaration
+        measured = list(self._known.values())
         judged: dict[int, Verdict] = {}
-        places: dict[tuple[str, bool], list[int]] = {}
+        families: dict[tuple[str, str, bool], list[int]] = {}
         for i, m in enumerate(measured):
-            places.setdefault((m.slice.intervention, m.slice.name == m.tested.name), []).append(i)
-        for family in places.values():
-            verdicts = judge([measured[i].cell for i in family], level=declaration.level, power=declaration.power)
+            families.setdefault((m.cell.metric, m.slice.intervention, m.own), []).append(i)
+        for family in families.values():
+            cells = [measured[i].cell for i in family]
+            verdicts = judge(cells, level=declaration.level, power=declaration.power, correction=declaration.correction)
             judged.update(zip(family, verdicts, strict=True))
-        rows += [_row(audit, m, metric, judged[i], seeds, declaration) for i, m in enumerate(measured)]
-    return rows
+        return [_row(self._audit, m, judged[i], declaration) for i, m in enumerate(measured)]
+
+    def unsettled(self, found: Sequence[Effect]) -> list[LeftOut]:
+        """The comparisons that need more seeds, of those in `found`, which `effects` gave; with rows as at their last look.
+
+        What a slice does to itself decides, where that can be answered at all; what it does to everything otherwise.
+        """
+        metric = self._declaration.sequential.metric if self._declaration.sequential else METRICS[0]
+        deciding: dict[tuple[str, ...], tuple[int, _Measured, Effect]] = {}
+        for (of, _, *comparison), m, effect in zip(self._known, self._known.values(), found, strict=True):
+            rank = 0 if m.cell.obstacle else 3 if m.own else 2 if m.tested.name == WHOLE.name else 1
+            if of == metric and rank >= deciding.get(tuple(comparison), (0, m, effect))[0]:
+                deciding[tuple(comparison)] = (rank, m, effect)
+        return [
+            m.slice
+            for _, m, effect in deciding.values()
+            if effect.verdict == NOT_IDENTIFIABLE and not (m.cell.obstacle and m.seeds > 1)
+        ]
 
 
 def _only(target: EvalSlice, scored: set[UUID]) -> EvalSlice:
@@ -200,6 +267,7 @@ def _measure(
     target: EvalSlice,
     metric: str,
     declaration: Declaration,
+    share: float,
 ) -> list[_Measured]:
     parts = _blocks(target, declaration.generalise)
     if not parts.words.sum():
@@ -214,16 +282,16 @@ def _measure(
     results = contrasts(
         table,
         _weights(slices, len(outcomes)),
-        level=declaration.level,
+        level=1 - (1 - declaration.level) * share,
         replicates=declaration.replicates,
         seed=seed,
     )
     measured = []
     for i, s in enumerate(slices):
         estimate, control, difference = results[3 * i : 3 * i + 3]
-        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution, s.harm)
+        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution, s.harm, share)
         rank = _rank(s, table.outcomes.mean(axis=1))
-        measured.append(_Measured(s, target, estimate, control if s.controls else None, cell, rank))
+        measured.append(_Measured(s, target, estimate, control if s.controls else None, cell, rank, len(outcomes[0])))
     return measured
 
 
@@ -258,7 +326,7 @@ def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declara
     return ""
 
 
-def _row(audit: str, m: _Measured, metric: str, verdict: Verdict, seeds: int, declaration: Declaration) -> Effect:
+def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration) -> Effect:
     control, difference = m.control, m.cell.difference
     return Effect(
         audit=audit,
@@ -266,7 +334,7 @@ def _row(audit: str, m: _Measured, metric: str, verdict: Verdict, seeds: int, de
         train_set=m.slice.set_digest,
         eval_slice=m.tested.name,
         eval_set=m.tested.set_digest,
-        metric=metric,
+        metric=m.cell.metric,
         estimate=m.estimate.estimate,
         low=_known(m.estimate.low),
         high=_known(m.estimate.high),
@@ -277,7 +345,7 @@ def _row(audit: str, m: _Measured, metric: str, verdict: Verdict, seeds: int, de
         difference=difference.estimate if difference else None,
         difference_low=_known(difference.low) if difference else None,
         difference_high=_known(difference.high) if difference else None,
-        seeds=seeds,
+        seeds=m.seeds,
         replicates=declaration.replicates,
         p=verdict.p,
         p_adjusted=verdict.p_adjusted,
@@ -291,6 +359,8 @@ def _row(audit: str, m: _Measured, metric: str, verdict: Verdict, seeds: int, de
         error=None if m.cell.obstacle else _known(m.cell.tested.error),
         freedom=None if m.cell.obstacle else _known(m.cell.tested.freedom),
         rank_p=m.rank_p,
+        looks=len(m.cell.before) + 1 if declaration.sequential else None,
+        share=m.cell.share if declaration.sequential else None,
     )
 
 

@@ -21,6 +21,14 @@ verdict goes before *helps* and *hurts*: with enough data every effect, however 
 taken by itself is wrong with probability α at most; under the null it is never wrong, so it is not corrected for the number
 of questions. Absence of evidence never becomes *no effect*: that needs an interval narrow enough.
 
+**Screening** asks too many questions for Holm to leave any power. Benjamini and Hochberg's correction (*JRSS B* 57, 1995) then
+takes his place: of all *helps* and *hurts* together, a share of α at most is false on average, for tests that depend on each
+other positively (Benjamini & Yekutieli, *Ann. Stat.* 29, 2001), as slices do that are tested on the same speakers. Such
+verdicts are leads, to be tested by a plan that declares them.
+
+**Several looks** at the same questions (`sequential`) change neither rule: each p-value is divided by the share of α that its
+look may spend, the least of them counts, and intervals are of level 1 − share · α.
+
 **Not identifiable** comes before either wherever the design cannot speak: too few words, one seed, one test speaker where
 the claim is about speakers. The figures are still given, with what they are worth in the reason.
 """
@@ -29,9 +37,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
 
 from influence.contrasts import Contrast
 from training.multiplicity import holm
+
+Correction = Literal["holm", "benjamini-hochberg"]
 
 HELPS = "helps"
 HURTS = "hurts"
@@ -86,7 +100,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer; `p` is uncorrected, `p_adjusted` by Holm over the family, `detectable` at the family's first step."""
+    """The answer; `p` is uncorrected, `p_adjusted` corrected over the family, `detectable` at the family's first step."""
 
     words: str
     reason: str
@@ -100,11 +114,13 @@ def amount(value: float, metric: str) -> str:
     return f"{100 * value:.3g} points" if metric == "wer" else f"{value:.3g} nats per word"
 
 
-def judge(family: Sequence[Cell], *, level: float, power: float = 0.8) -> list[Verdict]:
+def judge(
+    family: Sequence[Cell], *, level: float, power: float = 0.8, correction: Correction = "holm"
+) -> list[Verdict]:
     """The verdicts on one declared family, in its order; `level` is 1 − α."""
     alpha = 1 - level
     raw = [1.0 if c.obstacle else c.p for c in family]
-    adjusted = holm(raw)
+    adjusted = holm(raw) if correction == "holm" or not raw else np.asarray(stats.false_discovery_control(raw))
     verdicts = []
     for cell, p, p_adjusted in zip(family, raw, adjusted, strict=True):
         detectable = cell.tested.detectable(alpha * cell.share / len(family), power)

@@ -368,6 +368,8 @@ _TABLES = (
         ),
         _col("freedom", F64, "Its degrees of freedom."),
         _col("rank_p", F64, "p-value by rank among the random removals, where the same were left out in every seed."),
+        _low("looks", "Looks that were taken at it; null: one, at the end.", type=I32),
+        _col("share", F64, "Share of α that its last look may spend; null: all of it."),
     ),
     _table(
         "consents",
