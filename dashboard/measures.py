@@ -14,8 +14,14 @@ from dataclasses import dataclass
 
 from dashboard import formats
 
-METRICS = {"wer": "word error rate", "loss": "loss"}
-UNITS = {"wer": "points", "loss": "nats per word"}
+METRICS = {
+    "wer": "word error rate",
+    "loss": "loss",
+    "cer": "character error rate",
+    "entity_errors": "share of entities misheard",
+    "ece_utterance": "calibration error",
+}
+UNITS = {metric: "nats per word" if metric == "loss" else "points" for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,10 @@ class Rate:
         return f"{self.number} ({self.interval})"
 
     def _one(self, value: float) -> str:
-        return formats.percent(value) if self.metric == "wer" else formats.number(value, 3)
+        return formats.number(value, 3) if self.metric == "loss" else formats.percent(value)
 
     def _bare(self, value: float) -> str:
-        return formats.number(100 * value, 1) if self.metric == "wer" else formats.number(value, 3)
+        return formats.number(value, 3) if self.metric == "loss" else formats.number(100 * value, 1)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ class Change:
         return f"{self.number}{formats.GAP}{unit} ({self.ends.percent} interval {self.interval})"
 
     def _one(self, value: float) -> str:
-        return formats.points(value) if self.metric == "wer" else formats.signed(value, 3)
+        return formats.signed(value, 3) if self.metric == "loss" else formats.points(value)
 
 
 def change(metric: str, value: float | None, interval: Ends | None) -> Change | None:

@@ -30,7 +30,7 @@ from influence.controls import Match
 from influence.design import PLANTED, Comparison
 from influence.hypotheses import OPEN, REFUTED, SUPPORTED, Answer, answer
 from influence.outlook import outlook
-from influence.panels import Generalise, Outcome
+from influence.panels import USUAL, Array, Generalise, Metric, Outcome
 from influence.plan import Plan, freeze
 from influence.planfile import CONTROLS, AuditPlan
 from influence.request import Request, request
@@ -45,9 +45,16 @@ from lineage.sets import members
 from lineage.slices import WHOLE
 from lineage.store import Store
 from training.bootstrap import LEVEL, REPLICATES
+from training.calibration import utterance_outcomes
 from training.determinism import depends, pick_device
+from training.entities import Tally, tagged, tallies
+from training.evaluate import columns
+from training.figures import PARTS
+from training.normalise import normaliser
+from training.predict import described, recorded, spoken_and_heard
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.wer import align
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,7 @@ def audit(
     replicates: int = REPLICATES,
     generalise: Generalise = "speakers",
     normalise: str = "basic",
+    metrics: Sequence[Metric] = USUAL,
     sequential: Sequential | None = None,
     screening: bool = False,
     progress: Progress = silent,
@@ -171,6 +179,7 @@ def audit(
         replicates: of the bootstrap.
         generalise: whether claims are about 'speakers' like those tested or 'utterances' of these very speakers.
         normalise: normaliser of references and hypotheses.
+        metrics: what is measured, see `panels`.
         sequential: looks at fewer seeds, so that clear effects cost less; by default one look at all of them.
         screening: bound the share of false discoveries instead of the probability of any.
         progress: told of retrainings, with an estimate of the time left.
@@ -181,8 +190,8 @@ def audit(
     margins = {"wer": margin} if isinstance(margin, int | float) else dict(margin or {})
     statistics = {
         "level": level, "generalise": generalise, "replicates": replicates, "normalise": normalise,
-        "sequential": sequential.to_json() if sequential else None, "screening": screening,
-        "margins": {m: 100 * v if m == "wer" else v for m, v in margins.items()},
+        "sequential": sequential.to_json() if sequential else None, "screening": screening, "metrics": list(metrics),
+        "margins": {m: v if m == "loss" else 100 * v for m, v in margins.items()},
     }  # fmt: skip
     fields = {
         "name": recipe.name, "recipe": recipe, "evaluate": evaluation_set, "slices": list(slices),
@@ -382,34 +391,64 @@ def _control(c: Comparison, place: Mapping[int, int]) -> tuple[tuple[int, ...], 
 def _outcome(store: Store, plan: Plan, trained: bank.Retrained | None) -> Outcome:
     if trained is None:
         raise ValueError("a usable retraining is missing")
-    rows = store.read(
-        "predictions",
-        ["sample_id", "substitutions + deletions + insertions AS errors", "loss"],
-        "run_id = ?",
-        [trained.predictions[plan.request.evaluation.digest]],
+    run_id = trained.predictions[plan.request.evaluation.digest]
+    table = recorded(store, run_id, plan.request.normalise).table
+    ids = table["sample_id"].to_pylist()
+    hits, replaced, missed, made_up, loss, wrong, sure = columns(
+        table, "hits", *PARTS, "loss", "character_errors", "confidence"
     )
-    ids = rows["sample_id"].to_pylist()
-    errors = dict(zip(ids, rows["errors"].to_pylist(), strict=True))
-    losses = zip(ids, rows["loss"].to_pylist(), strict=True)
-    return Outcome(errors, {sample: value for sample, value in losses if value is not None})
+    utterances = utterance_outcomes(sure, hits, replaced, made_up)
+    others = {"cer": _known(ids, wrong)}
+    if "entity_errors" in plan.request.declaration.metrics:
+        others["entity_errors"] = {i: float(t.said - t.right) for i, t in _entities(store, plan, run_id).items()}
+    return Outcome(
+        _known(ids, replaced + missed + made_up),
+        _known(ids, loss),
+        others,
+        {
+            i: (c, r)
+            for i, c, r in zip(ids, utterances.confidence.tolist(), utterances.right.tolist(), strict=True)
+            if c == c
+        },
+    )
 
 
-def _tested(store: Store, plan: Plan, predictions: str) -> list[EvalSlice]:
-    """Words and speakers of the evaluation slices; words as the normaliser of the `predictions` run counts them."""
-    rows = store.sql(
-        "SELECT p.sample_id, p.words, s.speaker_key FROM predictions p LEFT JOIN samples s USING (sample_id) "
-        "WHERE p.run_id = ? QUALIFY row_number() OVER (PARTITION BY p.sample_id ORDER BY s.run_id DESC) = 1",
-        [predictions],
-    )
-    ids = rows["sample_id"].to_pylist()
-    words: dict[UUID, float] = dict(zip(ids, rows["words"].to_pylist(), strict=True))
-    speakers: dict[UUID, UUID | None] = dict(zip(ids, rows["speaker_key"].to_pylist(), strict=True))
+def _known(ids: Sequence[UUID], values: Array) -> dict[UUID, float]:
+    """By sample, where there is a value: a transcript that the model cannot spell has no loss."""
+    return {i: v for i, v in zip(ids, values.tolist(), strict=True) if v == v}
+
+
+def _entities(store: Store, plan: Plan, run_id: str) -> dict[UUID, Tally]:
+    """Entities that the manifest tagged, said and heard whole, by sample; see `training.entities`."""
+    predictions = recorded(store, run_id, plan.request.normalise)
+    ids = predictions.table["sample_id"].combine_chunks()
+    own, texts = tagged(store, ids), spoken_and_heard(store, predictions)
+    text = normaliser(plan.request.normalise)
+    there = [i for i in ids.to_pylist() if i in own and i in texts]
+    alignments = [align(text(texts[i][0]), text(texts[i][1])) for i in there]
+    kinds = tallies(alignments, [own[i] for i in there], {}, text).values()
+    return {
+        i: Tally(sum(t.said for t in each), sum(t.right for t in each))
+        for i, each in zip(there, zip(*kinds, strict=True), strict=True)
+    }
+
+
+def _tested(store: Store, plan: Plan, run_id: str) -> list[EvalSlice]:
+    """Words and speakers of the evaluation slices; words as the normaliser of the predictions counts them."""
+    table = recorded(store, run_id, plan.request.normalise).table
+    ids = table["sample_id"].to_pylist()
+    words, letters = (_known(ids, c) for c in columns(table, "words", "characters"))
+    known = described(store, table["sample_id"].combine_chunks())
+    speakers = dict(zip(ids, known["speaker_key"].to_pylist(), strict=True))
+    amounts = {"cer": letters, "ece_utterance": dict.fromkeys(ids, 1.0)}
+    if "entity_errors" in plan.request.declaration.metrics:
+        amounts["entity_errors"] = {i: float(t.said) for i, t in _entities(store, plan, run_id).items() if t.said}
     tested = []
     for frozen in plan.tested:
         ids = members(store, frozen.set_digest).to_pylist()
-        tested.append(
-            EvalSlice(frozen.name, frozen.set_digest, {i: words[i] for i in ids}, {i: speakers[i] for i in ids})
-        )
+        own = {metric: {i: below[i] for i in ids if i in below} for metric, below in amounts.items()}
+        of_whom = {i: speakers[i] for i in ids}
+        tested.append(EvalSlice(frozen.name, frozen.set_digest, {i: words[i] for i in ids}, of_whom, own))
         if not sum(tested[-1].words.values()):
             raise EarmarkError(f"evaluation slice {frozen.name} has no reference words — leave it out of the audit")
     return tested

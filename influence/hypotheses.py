@@ -7,8 +7,8 @@
     sentence   = intervention, verb, metric, "on", evaluation slice, "by", bound, number, unit
     verb       = "raises" | "lowers" | "changes"
     bound      = "more than" (raises, lowers) | "less than" (changes: the claim that nothing of that size happens)
-    metric     = "WER" | "loss"
-    unit       = "points" (WER) | "nats per word" (loss)
+    metric     = "WER" | "CER" | "loss" | "entity errors" | "calibration error"
+    unit       = "nats per word" (loss) | "points" (all others)
 
 What an intervention is called says `influence.interventions`. The sentences of a plan together are its declared family: each
 is tested one-sided beyond its margin (or twice, for equivalence), and Holm's correction goes over all of them.
@@ -31,12 +31,16 @@ from training.multiplicity import holm
 
 Verb = Literal["raises", "lowers", "changes"]
 
-NAMES = {"wer": "WER", "loss": "loss"}
-UNITS = {"wer": "points", "loss": "nats per word"}
-SCALE = {"wer": 100.0, "loss": 1.0}
+NAMES = {
+    "wer": "WER", "cer": "CER", "loss": "loss", "entity_errors": "entity errors", "ece_utterance": "calibration error"
+}  # fmt: skip
+UNITS = {metric: "nats per word" if metric == "loss" else "points" for metric in NAMES}
+SCALE = {metric: 1.0 if metric == "loss" else 100.0 for metric in NAMES}
 EXAMPLE = "removing accent=scot raises WER on accent=scot by more than 2 points"
 SENTENCE = re.compile(
-    r"(?P<phrase>.+?) (?P<verb>raises|lowers|changes) (?P<metric>wer|loss) on (?P<slice>.+) by (?P<bound>more|less) than "
+    r"(?P<phrase>.+?) (?P<verb>raises|lowers|changes) (?P<metric>"
+    + "|".join(NAMES.values())
+    + r") on (?P<slice>.+) by (?P<bound>more|less) than "
     r"(?P<number>\d+(?:\.\d+)?) (?P<unit>points?|nats? per word)\.?",
     re.IGNORECASE,
 )
@@ -58,7 +62,7 @@ class Hypothesis:
         """The sentence, as it is printed everywhere."""
         number = f"{round(SCALE[self.metric] * self.margin, 9):.10g}"
         bound = "less" if self.verb == "changes" else "more"
-        unit = "point" if self.metric == "wer" and number == "1" else UNITS[self.metric]
+        unit = "point" if self.metric != "loss" and number == "1" else UNITS[self.metric]
         return f"{self.phrase} {self.verb} {NAMES[self.metric]} on {self.eval_slice} by {bound} than {number} {unit}"
 
 
@@ -87,14 +91,15 @@ def parse(text: str) -> Hypothesis:
     found = SENTENCE.fullmatch(said)
     if not found:
         raise EarmarkError(f"hypothesis '{said}' cannot be read: {_trouble(said)} — write it like: {EXAMPLE}")
-    verb, metric = found["verb"].lower(), found["metric"].lower()
+    verb = found["verb"].lower()
+    metric = next(m for m, name in NAMES.items() if name.lower() == found["metric"].lower())
     bound, unit = found["bound"].lower(), found["unit"].lower()
     if (verb == "changes") != (bound == "less"):
         raise EarmarkError(
             f"hypothesis '{said}': '{verb}' goes with '{'less' if verb == 'changes' else 'more'} than', for a claim of no "
             "effect needs an upper bound and a claim of one a lower bound — correct the sentence"
         )
-    if unit.startswith("point") != (metric == "wer"):
+    if unit.startswith("point") != (metric != "loss"):
         raise EarmarkError(f"hypothesis '{said}': {NAMES[metric]} is measured in {UNITS[metric]} — correct the unit")
     margin = round(float(found["number"]) / SCALE[metric], 12)
     if verb == "changes" and margin == 0:
@@ -206,8 +211,8 @@ def _trouble(said: str) -> str:
     words = said.lower().split()
     if not {"raises", "lowers", "changes"} & set(words):
         return "it has none of the verbs raises, lowers, changes"
-    if not {"wer", "loss"} & set(words):
-        return "it names neither WER nor loss"
+    if not any(name.lower() in said.lower() for name in NAMES.values()):
+        return f"it names none of {', '.join(NAMES.values())}"
     if " on " not in said:
         return "it does not say on which slice"
     if not re.search(r" by (more|less) than \d", said.lower()):

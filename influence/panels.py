@@ -1,38 +1,72 @@
 """A panel: everything that the retrainings of an audit did on one evaluation slice, ready for the statistics.
 
-`values[j, k, b]` is what retraining `j` (0: all data) with seed `k` amounts to on block `b` of the slice, `words[b]` the
-reference words there; their quotient, summed over blocks, is the metric: errors per word (WER) or nats per word (loss).
+`values[j, k, b]` is what retraining `j` (0: all data) with seed `k` amounts to on block `b` of the slice, `words[b]` what it
+is divided by there, mostly reference words; their quotient, summed over blocks, is the metric:
+
+| metric | is | divided by |
+| --- | --- | --- |
+| `wer` | word errors | reference words |
+| `cer` | character errors | reference characters |
+| `loss` | nats | reference words |
+| `entity_errors` | entities not heard whole (1 − entity accuracy, see `training.entities`) | entities said |
+| `ece_utterance` | expected calibration error of utterances (see `training.calibration`) | utterances |
+
+All of them are the worse the higher, so a positive effect of leaving a slice out means the same everywhere. A calibration error
+is no sum over utterances, but it is one once each bin is known to be over- or underconfident: utterances then count with their
+bin's sign (`calibration.contributions`), their sum is the error itself, and a bin that is near balance, where the sign might
+have been the other, adds next to nothing.
+
 A block is what may be resampled as one: a test speaker, because a speaker's utterances resemble each other, or a single
 utterance where the claim is about these very speakers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 
+from training.calibration import Outcomes, contributions
+
 Array = npt.NDArray[np.float64]
 Generalise = Literal["speakers", "utterances"]
+Metric = Literal["wer", "loss", "cer", "entity_errors", "ece_utterance"]
 
-METRICS = ("wer", "loss")
-STEP = {"wer": 1.0, "loss": 0.0}  # the smallest change that a value can make: one word
+METRICS: tuple[Metric, ...] = ("wer", "loss", "cer", "entity_errors", "ece_utterance")
+USUAL: tuple[Metric, ...] = ("wer", "loss")
+STEP = {"wer": 1.0, "cer": 1.0, "entity_errors": 1.0}  # the smallest change that a value can make: one word
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One model on one evaluation set: errors and loss by sample."""
+    """One model on one evaluation set: errors and loss by sample, and what other metrics add up.
+
+    `sure` is each utterance's confidence and how right it was, both from 0 to 1.
+    """
 
     errors: Mapping[UUID, float]
     loss: Mapping[UUID, float]
+    others: Mapping[str, Mapping[UUID, float]] = field(default_factory=dict)
+    sure: Mapping[UUID, tuple[float, float]] = field(default_factory=dict)
 
-    def of(self, metric: str) -> Mapping[UUID, float]:
-        """The values of 'wer' (errors, words) or 'loss' (nats)."""
-        return self.errors if metric == "wer" else self.loss
+    def scored(self, metric: str) -> Collection[UUID]:
+        """The samples that have a value."""
+        return self.sure if metric == "ece_utterance" else self._sums(metric)
+
+    def values(self, metric: str, samples: Sequence[UUID]) -> Array:
+        """What the samples of a slice add up to the metric's numerator, [n]."""
+        if metric != "ece_utterance":
+            by_sample = self._sums(metric)
+            return np.array([by_sample[s] for s in samples], dtype=np.float64)
+        sure, right = np.array([self.sure[s] for s in samples], dtype=np.float64).reshape(-1, 2).T
+        return contributions(Outcomes(sure, right, np.arange(len(samples))))
+
+    def _sums(self, metric: str) -> Mapping[UUID, float]:
+        return self.errors if metric == "wer" else self.loss if metric == "loss" else self.others.get(metric, {})
 
 
 @dataclass(frozen=True)
@@ -100,8 +134,6 @@ def panel(outcomes: Sequence[Sequence[Outcome]], parts: Blocks, metric: str) -> 
     values = np.empty((len(outcomes), len(outcomes[0]), count))
     for j, seeds in enumerate(outcomes):
         for k, outcome in enumerate(seeds):
-            by_sample = outcome.of(metric)
-            amounts = np.array([by_sample[s] for s in parts.samples], dtype=np.float64)
-            values[j, k] = np.bincount(parts.block, weights=amounts, minlength=count)
+            values[j, k] = np.bincount(parts.block, weights=outcome.values(metric, parts.samples), minlength=count)
     words = np.bincount(parts.block, weights=parts.words, minlength=count).astype(np.float64)
-    return Panel(values, words, STEP[metric])
+    return Panel(values, words, STEP.get(metric, 0.0))

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from influence.controls import Match
 from influence.interventions import Kind, Remove
-from influence.panels import Generalise
+from influence.panels import USUAL, Generalise, Metric
 from influence.sequential import LOOKS, Sequential, Spending
 from influence.statistics import MARGINS, Declaration
 from lineage.errors import EarmarkError
@@ -115,7 +115,7 @@ class Looks(_Part):
         default=LOOKS, description="Seeds after which the questions are asked, the last: all."
     )
     spending: Spending = Field(default="pocock", description="How α is spent on the looks: pocock or obrien-fleming.")
-    metric: Literal["wer", "loss"] = Field(default="wer", description="Whose verdict settles a slice.")
+    metric: Metric = Field(default="wer", description="Whose verdict settles a slice.")
 
     @property
     def declaration(self) -> Sequential:
@@ -127,8 +127,11 @@ class Statistics(_Part):
     """What the audit commits itself to in its statistics."""
 
     level: float = Field(default=LEVEL, gt=0.5, lt=1, description="Confidence level, and 1 − family-wise error.")
-    margins: dict[Literal["wer", "loss"], float] = Field(
-        default={}, description="Largest change that counts as none: points of WER, nats per word of loss."
+    metrics: tuple[Metric, ...] = Field(
+        default=USUAL, min_length=1, description="What is measured: wer, loss, cer, entity_errors, ece_utterance."
+    )
+    margins: dict[Metric, float] = Field(
+        default={}, description="Largest change that counts as none: nats per word of loss, points of all others."
     )
     generalise: Generalise = Field(default="speakers", description="'speakers' like those tested, or 'utterances'.")
     replicates: int = Field(default=REPLICATES, ge=20, le=1_000_000, description="Of the bootstrap.")
@@ -141,9 +144,10 @@ class Statistics(_Part):
     @property
     def declaration(self) -> Declaration:
         """In the units of the record."""
-        given: dict[str, float] = {m: round(v / 100, 12) if m == "wer" else v for m, v in self.margins.items()}
+        given: dict[str, float] = {m: round(v / 100, 12) if m != "loss" else v for m, v in self.margins.items()}
         return Declaration(
             self.level, {**MARGINS, **given}, self.generalise, self.replicates, screening=self.screening,
+            metrics=self.metrics,
             sequential=self.sequential.declaration if self.sequential else None,
         )  # fmt: skip
 

@@ -122,10 +122,15 @@ def request(store: Store, plan: AuditPlan) -> Request:
         tuple(_slices(store, i.slices or (WHOLE.name,), resolve_set(store, i.of))) if i.of is not None else ()
         for i in plan.interventions
     ]
+    claims = tuple(hypotheses.parse(h) for h in plan.hypotheses)
+    declaration = plan.statistics.declaration
+    for h in claims:
+        if h.metric not in declaration.metrics:
+            raise EarmarkError(f"hypothesis '{h}': {h.metric} is not measured — add it to statistics: metrics")
     return Request(
         plan.name, recipe, population, evaluation, tuple(train), tuple(tested), tuple(plan.interventions),
         tuple(i.essence(store) for i in plan.interventions), tuple(added), plan.chosen_seeds(), plan.controls, plan.null,
-        plan.planted, tuple(hypotheses.parse(h) for h in plan.hypotheses), plan.statistics.declaration,
+        plan.planted, claims, declaration,
         plan.statistics.normalise, plan.budget.retrainings, plan.fail_on, _amended(store, plan.amends),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from influence.contrasts import Contrast, contrasts
 from influence.controls import rank_p
-from influence.panels import METRICS, Array, Blocks, Generalise, Outcome, blocks, panel
+from influence.panels import METRICS, USUAL, Array, Blocks, Generalise, Outcome, blocks, panel
 from influence.sequential import Sequential
 from influence.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Verdict, judge
 from lineage.errors import EarmarkError
@@ -35,7 +35,13 @@ from lineage.identity import digest_of
 from lineage.slices import WHOLE
 from training.bootstrap import LEVEL, REPLICATES
 
-MARGINS = {"wer": 0.02, "loss": 0.05}  # 2 points of WER; nats per reference word
+MARGINS = {  # shares, which people read as points; nats per reference word
+    "wer": 0.02,
+    "loss": 0.05,
+    "cer": 0.01,
+    "entity_errors": 0.05,
+    "ece_utterance": 0.03,
+}
 MOST_SPEAKERLESS = 0.1  # share of words that may have no known speaker where the claim is about speakers
 
 
@@ -44,8 +50,9 @@ class Declaration:
     """What an audit commits itself to before it sees anything.
 
     `margins` are the largest changes that count as none, by metric; `generalise` says of whom the claims shall hold:
-    'speakers' like those tested, or 'utterances' of these very speakers. `sequential` says when it looks; without it, once,
-    at the end. `screening` corrects p-values for the rate of false discoveries instead of for any (see `verdicts`).
+    'speakers' like those tested, or 'utterances' of these very speakers. `metrics` are those that are asked about (see
+    `panels`). `sequential` says when it looks; without it, once, at the end. `screening` corrects p-values for the rate of
+    false discoveries instead of for any (see `verdicts`).
     """
 
     level: float = LEVEL
@@ -56,6 +63,7 @@ class Declaration:
     minimum_words: int = 50
     sequential: Sequential | None = None
     screening: bool = False
+    metrics: tuple[str, ...] = USUAL
 
     def __post_init__(self) -> None:
         if not 0.5 < self.level < 1:
@@ -63,6 +71,13 @@ class Declaration:
         unknown = set(self.margins) - set(METRICS)
         if unknown or not all(m > 0 for m in self.margins.values()):
             raise EarmarkError(f"margins {dict(self.margins)} — give a positive one for {' or '.join(METRICS)}")
+        unknown = set(self.metrics) - set(METRICS)
+        if unknown or not self.metrics:
+            raise EarmarkError(f"metrics {', '.join(self.metrics) or 'none'} — choose of {', '.join(METRICS)}")
+        if self.sequential and self.sequential.metric not in self.metrics:
+            raise EarmarkError(
+                f"slices are settled by {self.sequential.metric}, which is not asked about — add it to the metrics"
+            )
         if self.generalise not in ("speakers", "utterances"):
             raise EarmarkError(f"cannot generalise to '{self.generalise}' — choose speakers or utterances")
 
@@ -101,12 +116,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class EvalSlice:
-    """An evaluation slice: reference words of its utterances, and who said them."""
+    """An evaluation slice: reference words of its utterances, and who said them.
+
+    `amounts` are what metrics are divided by that are not divided by words; utterances that are not there have none.
+    """
 
     name: str
     set_digest: str
     words: Mapping[UUID, float]
     speakers: Mapping[UUID, UUID | None]
+    amounts: Mapping[str, Mapping[UUID, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -196,10 +215,11 @@ class Questions:
     def ask(self, outcomes: Sequence[Sequence[Outcome]], slices: Sequence[LeftOut]) -> None:
         """The next look: `outcomes` of as many seeds as there are by now, in the rows that the questions still asked need."""
         share = next(self._shares)
-        for metric in METRICS:
-            scored = set(outcomes[0][0].of(metric))
+        for metric in self._declaration.metrics:
+            scored = set(outcomes[0][0].scored(metric))
             for target in self._tested:
-                for m in _measure(outcomes, slices, _only(target, scored), metric, self._declaration, share):
+                part = _only(target, scored, metric)
+                for m in _measure(outcomes, slices, part, metric, self._declaration, share):
                     key = (metric, target.name, m.slice.intervention, m.slice.name, m.slice.phrase)
                     last = self._known.get(key)
                     before = (*last.cell.before, replace(last.cell, before=())) if last else ()
@@ -237,15 +257,19 @@ class Questions:
         ]
 
 
-def _only(target: EvalSlice, scored: set[UUID]) -> EvalSlice:
+def _only(target: EvalSlice, scored: set[UUID], metric: str) -> EvalSlice:
     """The part of an evaluation slice that has a value: a transcript that the model cannot spell has no loss."""
-    return replace(target, words={s: w for s, w in target.words.items() if s in scored})
+    amounts = target.amounts.get(metric)
+    there = {s for s in target.words if s in scored and (amounts is None or s in amounts)}
+    below = {} if amounts is None else {metric: {s: amounts[s] for s in there}}
+    return replace(target, words={s: w for s, w in target.words.items() if s in there}, amounts=below)
 
 
 def _blocks(target: EvalSlice, generalise: Generalise) -> Blocks:
-    parts = blocks(target.words, target.speakers, generalise)
+    amounts = next(iter(target.amounts.values()), target.words)
+    parts = blocks(amounts, target.speakers, generalise)
     if parts.speakers == 1 and generalise == "speakers":
-        return blocks(target.words, target.speakers, "utterances")  # figures of that voice, without a verdict
+        return blocks(amounts, target.speakers, "utterances")  # figures of that voice, without a verdict
     return parts
 
 
@@ -304,7 +328,7 @@ def _rank(s: LeftOut, metric: Array) -> float | None:
 
 def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declaration) -> str:
     """Why this design cannot answer questions about the evaluation slice; empty where it can."""
-    words = int(parts.words.sum())
+    words = int(sum(target.words.values()))
     if words < declaration.minimum_words:
         return f"too few words: {words} in {target.name}, where {declaration.minimum_words} are the least"
     if seeds < 2:

@@ -52,6 +52,9 @@ HURTS = "hurts"
 NO_EFFECT = "no effect larger than"
 NOT_IDENTIFIABLE = "not identifiable"
 
+COUNTS = {"wer": "errors", "cer": "character errors", "entity_errors": "misheard entities"}
+LEVELS = {"loss": "loss", "ece_utterance": "calibration error"}
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -110,8 +113,8 @@ class Verdict:
 
 
 def amount(value: float, metric: str) -> str:
-    """A change in the unit people use: points of WER, nats per word of loss."""
-    return f"{100 * value:.3g} points" if metric == "wer" else f"{value:.3g} nats per word"
+    """A change in the unit people use: nats per word of loss, points of everything else."""
+    return f"{value:.3g} nats per word" if metric == "loss" else f"{100 * value:.3g} points"
 
 
 def judge(
@@ -149,7 +152,7 @@ def _direction(cell: Cell) -> str:
 
 
 def _span(ends: tuple[float, float], metric: str) -> str:
-    scale, unit = (100, "points") if metric == "wer" else (1, "nats per word")
+    scale, unit = (1, "nats per word") if metric == "loss" else (100, "points")
     return f"{scale * ends[0]:+.2f} to {scale * ends[1]:+.2f} {unit}"
 
 
@@ -158,9 +161,11 @@ def _interval(contrast: Contrast, metric: str) -> str:
 
 
 def _why_effect(cell: Cell) -> str:
-    change = "more" if cell.estimate.estimate > 0 else "fewer"
-    noun = "errors" if cell.metric == "wer" else "loss"
-    change = change if cell.metric == "wer" else {"more": "higher", "fewer": "lower"}[change]
+    higher = cell.estimate.estimate > 0
+    if cell.metric in LEVELS:
+        change, noun = "higher" if higher else "lower", LEVELS[cell.metric]
+    else:
+        change, noun = "more" if higher else "fewer", COUNTS[cell.metric]
     text = f"{change} {noun} {'with' if cell.harm else 'without'} it: {_interval(cell.estimate, cell.metric)}"
     if cell.difference is not None:
         text += f", and beyond as many random samples {_interval(cell.difference, cell.metric)}"

@@ -118,6 +118,17 @@ def ece(
     return bootstrap.Interval(found.value, low, high, found.level, found.blocks, found.replicates)
 
 
+def contributions(outcomes: Outcomes, bins: int = BINS) -> Floats:
+    """What each outcome adds to Σ over bins of |Σ (confidence − rightness)|, [n]: its own gap, in its bin's direction.
+
+    Divided by their number they sum up to `gap`.
+    """
+    off = outcomes.confidence - outcomes.right
+    which = _bins(outcomes, bins)
+    sign = np.sign(np.bincount(which, weights=off, minlength=bins))
+    return np.asarray(sign[which] * off)
+
+
 def surprise(outcomes: Outcomes) -> float:
     """Mean cross-entropy of the confidences, nats: the proper score that temperatures are fitted by."""
     sure = np.clip(outcomes.confidence, 1e-6, 1 - 1e-6)
@@ -144,11 +155,15 @@ def lowest(of: Callable[[float], float], low: float, high: float, tolerance: flo
 def _sums(outcomes: Outcomes, bins: int) -> Floats:
     """One row an outcome: count, confidence and rightness, each in the column of its bin, [n, 3 × bins]."""
     n = len(outcomes.confidence)
-    which = np.clip(np.ceil(outcomes.confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    which = _bins(outcomes, bins)
     sums = np.zeros((n, 3 * bins))
     for k, column in enumerate((np.ones(n), outcomes.confidence, outcomes.right)):
         sums[np.arange(n), which + k * bins] = column
     return sums
+
+
+def _bins(outcomes: Outcomes, bins: int) -> npt.NDArray[np.int64]:
+    return np.clip(np.ceil(outcomes.confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def _gap(sums: Floats) -> Floats:

@@ -239,6 +239,11 @@ def _predictions(store: Store, run_id: str, text: Normaliser, *, reused: bool) -
     )
 
 
+def recorded(store: Store, run_id: str, normalise: str) -> Predictions:
+    """The predictions that a run on record wrote, by its normaliser's name."""
+    return _predictions(store, run_id, normaliser(normalise), reused=True)
+
+
 def spoken_and_heard(store: Store, predictions: Predictions) -> dict[uuid.UUID, tuple[str, str, tuple[float, ...]]]:
     """Transcript, hypothesis and word confidences of each utterance whose words are still in the vault."""
     ids = predictions.table["sample_id"].combine_chunks()

@@ -30,7 +30,7 @@ class Line:
 def forest(lines: Sequence[Line], *, whole: Rate | None, chosen: str | None, heading: str, caption: str) -> Markup:
     """The plot. `whole` is where the dashed line stands; `heading` names the rate and its unit."""
     metric = lines[0].rate.metric if lines else "wer"
-    scale = 100.0 if metric == "wer" else 1.0
+    scale = 1.0 if metric == "loss" else 100.0
     reach = max((scale * (r.ends.high if r.ends else r.value) for r in (line.rate for line in lines)), default=1.0)
     end, step = axis(reach)
     groups: dict[str, list[Line]] = {}

@@ -196,7 +196,7 @@ def _matrix(rows: Sequence[Heading], columns: Sequence[Heading], chosen: Chosen,
 
 
 def _end(end: float, metric: str) -> str:
-    return f"{100 * end:g}" if metric == "wer" else f"{end:g}"
+    return f"{end:g}" if metric == "loss" else f"{100 * end:g}"
 
 
 def _measured_cell(chosen: Chosen, key: Key, change: Change) -> Cell:
@@ -314,7 +314,7 @@ def _faithful(chosen: Chosen) -> None:
     if chosen.agreement is None or chosen.fidelity is None or chosen.attribution is None:
         return
     show(tag("h2", "How faithful are the predictions?"))
-    factor = 100 if chosen.metric == "wer" else 1
+    factor = 1 if chosen.metric == "loss" else 100
     dots = []
     for key, effect in chosen.cells.items():
         measured, predicted = effect.estimate, chosen.predicted(effect)

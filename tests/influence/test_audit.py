@@ -6,15 +6,22 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
-from influence.audit import AuditReport, audit, findings
+from influence import bank
+from influence.audit import AuditReport, _Rounds, audit, findings, run
+from influence.plan import freeze
+from influence.planfile import AuditPlan
+from influence.request import request
+from influence.sequential import Sequential
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
 from tests.influence.conftest import make_store
+from training.progress import silent
 from training.recipe import Recipe
 
 SLICES = ["accent=*", "noise=hum"]
@@ -119,12 +126,66 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
         {"slices": ["accent=north"], "match": "age"},
         {"slices": ["accent=north"], "margin": -1},
         {"slices": ["accent=north"], "workers": 0},
+        {"slices": ["accent=north"], "metrics": ["mos"]},
+        {"slices": ["accent=north"], "metrics": ["loss"], "sequential": Sequential((2, 3))},
+        {"slices": ["accent=north"], "seeds": 4, "sequential": Sequential((2, 3))},
     ]
     for asked in wrong:
         with pytest.raises(EarmarkError):
             audit(fresh, short, **asked)  # type: ignore[arg-type]
     done = [r for r in fresh.runs()[runs:] if r.kind != "plan" or r.status == "completed"]
     assert not [r for r in done if r.kind in ("train", "evaluate", "ablate")]
+
+
+def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
+    report: AuditReport, fresh: Store, short: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = Sequential((2, 3), metric="loss")
+    share = looks.shares(0.05)[0]
+    own = [report.effect(name, "all", "loss") for name in ("accent=north", "accent=south", "accent=west", "noise=hum")]
+    needed = sorted(abs(e.difference) + e.error * stats.t.isf(0.05 * share, e.freedom) for e in own)  # type: ignore
+    margin = (needed[1] + needed[2]) / 2  # two slices are settled at the first look
+    statistics = {"margins": {"loss": margin}, "replicates": 200, "sequential": looks.to_json()}
+    asked = {"recipe": short, "slices": SLICES, "controls": {"number": 1}, "statistics": statistics}
+    plan = AuditPlan.parse(asked)
+    real, calls = bank.fill, []
+
+    def killed(*arguments: object, **options: object) -> bank.Filled:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bank, "fill", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(fresh, plan)
+    monkeypatch.undo()
+    found = run(fresh, plan)
+    seeds = {e.train_slice: (e.seeds, e.looks) for e in found.effects}
+    assert sorted(seeds.values()) == [(2, 1), (2, 1), (3, 2), (3, 2)]
+    assert found.planned == 3 * (1 + 4 + 2)
+    assert found.trained <= found.retrainings - 14 <= 5  # all data, two slices, their controls
+    # more on record than was needed changes nothing
+    audit(fresh, short, slices=SLICES, seeds=3, controls=1, replicates=20)
+    again = _Rounds(fresh, freeze(fresh, request(fresh, plan)))
+    effects, _ = again.carry_out(1, silent)
+    assert tuple(effects) == found.effects
+    assert again.trained == 0
+
+
+def test_other_metrics_are_measured_when_asked_for(fresh: Store, short: Recipe, report: AuditReport) -> None:
+    asked = ("wer", "cer", "ece_utterance", "entity_errors")
+    found = audit(fresh, short, slices=SLICES, seeds=2, controls=1, replicates=200, margin=0.3, metrics=asked)
+    assert found.trained == 0
+    assert {e.metric for e in found.effects} == {"wer", "cer", "ece_utterance"}  # no entities are tagged here
+    assert found.effect("accent=north", "all") == replace(report.effect("accent=north", "all"), audit=found.audit)
+    rates = fresh.sql(
+        "SELECT t.config LIKE '%' || ? || '%' AS without, sum(character_errors) / sum(characters) AS cer, "
+        "avg(abs(confidence)) AS sure FROM predictions p JOIN models m USING (model_id) JOIN runs t ON t.run_id = m.run_id "
+        "WHERE t.seed < 2 AND (t.config LIKE '%\"weights\": {}%' OR t.config LIKE '%' || ? || '%') GROUP BY ALL ORDER BY 1",
+        [found.effect("accent=north").train_set] * 2,
+    ).to_pylist()
+    assert found.effect("accent=north", "all", "cer").estimate == pytest.approx(rates[1]["cer"] - rates[0]["cer"])
 
 
 def test_an_unknown_training_set_says_what_there_is(fresh: Store, short: Recipe) -> None:
@@ -135,8 +196,6 @@ def test_an_unknown_training_set_says_what_there_is(fresh: Store, short: Recipe)
 def test_retrainings_that_fail_are_reported_and_the_rest_is_measured(
     fresh: Store, short: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from influence import bank
-
     real = bank.retrain
 
     def flaky(**arguments: object) -> dict[str, object]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,12 +132,43 @@ def test_utterances_without_a_loss_count_for_wer_only() -> None:
     assert [(e.eval_slice, e.metric) for e in found] == [("all", "wer"), ("rest", "wer"), ("all", "loss")]
 
 
+def test_metrics_have_their_own_denominators() -> None:
+    rng = np.random.default_rng(0)
+    rows = [[outcome(rng, 0.15, set(SCOT) if r else None) for _ in range(3)] for r in range(2)]
+    letters = {s: 40.0 + i % 7 for i, s in enumerate(SAMPLES)}
+    said = dict.fromkeys(SAMPLES[:30], 2.0)  # the others name nothing
+    rich = [
+        [
+            replace(o, others={"cer": o.errors, "entity_errors": {s: min(o.errors[s], 2.0) for s in SAMPLES}}, sure={
+                s: (0.9, 1 - o.errors[s] / 8) for s in SAMPLES
+            })
+            for o in row
+        ]
+        for row in rows
+    ]  # fmt: skip
+    amounts = {"cer": letters, "entity_errors": said, "ece_utterance": dict.fromkeys(SAMPLES, 1.0)}
+    looked = [replace(looked_at("all", SAMPLES), amounts=amounts)]
+    declared = Declaration(metrics=("cer", "entity_errors", "ece_utterance"))
+    cer, entities, sure = effects(rich, [LeftOut("x", "t", 1)], looked, declared, audit="a")
+
+    def change(of: Callable[[Outcome], float]) -> float:
+        return float(np.mean([of(o) for o in rich[1]]) - np.mean([of(o) for o in rich[0]]))
+
+    assert cer.estimate == pytest.approx(change(lambda o: sum(o.errors.values()) / sum(letters.values())))
+    assert entities.estimate == pytest.approx(
+        change(lambda o: sum(o.others["entity_errors"][s] for s in SAMPLES[:30]) / 60)
+    )
+    assert sure.estimate == pytest.approx(change(lambda o: abs(0.9 - np.mean([r for _, r in o.sure.values()]))))
+    assert "points" in cer.verdict + cer.reason
+    assert "higher calibration error" in sure.reason
+
+
 def test_the_same_outcomes_give_the_same_digits() -> None:
     assert run() == run()
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"level": 1.0}, {"margins": {"cer": 1}}, {"margins": {"wer": 0}}, {"generalise": "all"}]
+    "wrong", [{"level": 1.0}, {"margins": {"mos": 1}}, {"margins": {"wer": 0}}, {"generalise": "all"}]
 )
 def test_declarations_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(EarmarkError):

@@ -7,6 +7,7 @@ import pytest
 
 from training.calibration import (
     Outcomes,
+    contributions,
     ece,
     gap,
     lowest,
@@ -99,3 +100,16 @@ def test_the_search_finds_the_valley() -> None:
 
     assert lowest(of, -1.5, 2.0, 0.05) == pytest.approx(0.7, abs=0.05)
     assert len(asked) < 14
+
+
+def test_contributions_add_up_to_the_error_and_move_as_its_bootstrap_says() -> None:
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.3, 1, 400)
+    heard = Outcomes(sure, (rng.uniform(size=400) < sure - 0.15).astype(float), np.arange(400))
+    each = contributions(heard)
+    assert each.mean() == pytest.approx(gap(heard))
+    speakers = np.repeat(np.arange(40), 10)
+    interval = ece(heard, speakers)
+    by_speaker = each.reshape(40, 10).mean(axis=1)
+    error = by_speaker.std(ddof=1) / np.sqrt(40)
+    assert (interval.high - interval.low) / (2 * 2.02 * error) == pytest.approx(1, abs=0.25)
