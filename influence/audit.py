@@ -21,7 +21,7 @@ outcomes alone, so an audit that goes on after a kill decides as it had.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,7 @@ from influence import bank
 from influence.controls import Match
 from influence.design import PLANTED, Comparison
 from influence.hypotheses import OPEN, REFUTED, SUPPORTED, Answer, answer
+from influence.matched_pairs import MatchedPairs
 from influence.outlook import outlook
 from influence.panels import USUAL, Array, Generalise, Metric, Outcome
 from influence.plan import Plan, freeze
@@ -289,6 +290,7 @@ class _Rounds:
         found: list[Effect] = []
         before: list[Effect] = []
         answers = answer(asked.hypotheses, found, level=asked.declaration.level)
+        asked_with: dict[str, tuple[int, ...]] = {}
         open_: Sequence[Comparison] = self._plan.comparisons
         for seeds in sequential.looks if sequential else (self._seeds,):
             if not open_:
@@ -300,6 +302,7 @@ class _Rounds:
             open_ = [c for c in open_ if c.row in place and c.against in place]
             if not open_:
                 break
+            asked_with |= {c.phrase: usable.seeds for c in open_}
             questions.ask(
                 [[self._outcome(row, k) for k in usable.seeds] for row in usable.rows],
                 [_left_out(c, place) for c in open_],
@@ -310,7 +313,26 @@ class _Rounds:
             unsettled = {s.phrase for s in questions.unsettled(found)}
             unsettled |= {h.phrase for h, a in zip(asked.hypotheses, answers, strict=True) if a.verdict == OPEN}
             open_ = [c for c in open_ if c.phrase in unsettled]
-        return found, answers
+        return self._beside(found, asked_with), answers
+
+    def _beside(self, found: Sequence[Effect], asked_with: Mapping[str, tuple[int, ...]]) -> list[Effect]:
+        """With the second test beside, of the seeds that each comparison was last asked with."""
+        test, tested = MatchedPairs(self._store, self._plan.request.normalise), self._tested()
+        p = {}
+        for c in self._plan.comparisons:
+            if any(e.phrase == c.phrase for e in found):
+                pairs = [(self._run(c.row, k), self._run(c.against, k)) for k in asked_with[c.phrase]]
+                p[c.phrase] = test.p_values(pairs, tested)
+        return [
+            replace(e, mapsswe_p=p[e.phrase][e.eval_slice]) if e.metric == "wer" and e.phrase in p else e for e in found
+        ]
+
+    def _run(self, row: int, seed: int) -> str:
+        """The run of predictions of one retraining."""
+        trained = self.results[row * self._seeds + seed]
+        if trained is None:
+            raise ValueError("a usable retraining is missing")
+        return trained.predictions[self._plan.request.evaluation.digest]
 
     def _fill(self, comparisons: Sequence[Comparison], seeds: int, workers: int, progress: Progress) -> None:
         """What these comparisons need of the first `seeds` seeds and nobody tried yet."""
@@ -348,7 +370,7 @@ class _Rounds:
     def _outcome(self, row: int, seed: int) -> Outcome:
         place = row * self._seeds + seed
         if place not in self._outcomes:
-            self._outcomes[place] = _outcome(self._store, self._plan, self.results[place])
+            self._outcomes[place] = _outcome(self._store, self._plan, self._run(row, seed))
         return self._outcomes[place]
 
     def _tested(self) -> list[EvalSlice]:
@@ -388,10 +410,7 @@ def _control(c: Comparison, place: Mapping[int, int]) -> tuple[tuple[int, ...], 
     return there, place[c.against], weights, place.get(c.controls_against, 0)
 
 
-def _outcome(store: Store, plan: Plan, trained: bank.Retrained | None) -> Outcome:
-    if trained is None:
-        raise ValueError("a usable retraining is missing")
-    run_id = trained.predictions[plan.request.evaluation.digest]
+def _outcome(store: Store, plan: Plan, run_id: str) -> Outcome:
     table = recorded(store, run_id, plan.request.normalise).table
     ids = table["sample_id"].to_pylist()
     hits, replaced, missed, made_up, loss, wrong, sure = columns(

@@ -164,6 +164,7 @@ class Effect:
     rank_p: float | None = None
     looks: int | None = None
     share: float | None = None
+    mapsswe_p: float | None = None
 
 
 @dataclass(frozen=True)

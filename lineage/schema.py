@@ -370,6 +370,7 @@ _TABLES = (
         _col("rank_p", F64, "p-value by rank among the random removals, where the same were left out in every seed."),
         _low("looks", "Looks that were taken at it; null: one, at the end.", type=I32),
         _col("share", F64, "Share of α that its last look may spend; null: all of it."),
+        _col("mapsswe_p", F64, "Of WER: p-value of MAPSSWE over all seeds, about the estimate and these speakers."),
     ),
     _table(
         "consents",

@@ -1,4 +1,4 @@
-"""Asking many questions at once: corrections of p-values within a declared family.
+"""Asking many questions at once: corrections of p-values within a declared family; and one question asked by many tests.
 
 A family is declared before its data are seen; the correction is over the whole family, whatever the answers turn out to be.
 Laws: adjusted values are never below the raw ones, keep their order, and do not depend on the order of the questions.
@@ -24,3 +24,14 @@ def holm(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def merged(p: npt.ArrayLike) -> float:
+    """One p-value of several tests of the same hypothesis, however they depend on each other: twice their mean.
+
+    Rüschendorf, *Adv. Appl. Probab.* 14, 1982; Vovk & Wang, *Biometrika* 107, 2020.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    if not values.size or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("p-values form one list of numbers between 0 and 1")
+    return float(min(1.0, 2 * values.mean())) if values.size > 1 else float(values[0])

@@ -36,7 +36,7 @@ def test_power_grows_with_the_effect_and_with_seeds() -> None:
 def test_at_the_margin_no_effect_is_hardly_ever_said_and_without_effect_often(design: Sequential) -> None:
     found = rates(World((0.03, 0.03, 0.0, 0.0), speakers=30), design, NUMBER, seed=3, **FEW)
     assert found.none[:2].mean() <= most(0.05)
-    assert found.none[2:].mean() > 0.8
+    assert found.none[2:].mean() > 0.5
 
 
 def test_clear_effects_cost_less_and_are_found_as_well() -> None:
