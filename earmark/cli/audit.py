@@ -39,6 +39,19 @@ MarginOption = Annotated[
 GeneraliseOption = Annotated[
     str | None, typer.Option(help="'speakers' like those tested (default), or 'utterances' of these.")
 ]
+LooksOption = Annotated[
+    str | None, typer.Option(help="Seeds after which what is settled gets no more of them: 2,3,5,8; default: one look.")
+]
+SpendingOption = Annotated[
+    str | None, typer.Option(help="How the error allowed is spent on looks: pocock (default) or obrien-fleming.")
+]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="wer, loss, cer, entity_errors, ece_utterance; repeatable; default: wer and loss."),
+]
+ScreeningOption = Annotated[
+    bool | None, typer.Option("--screening", help="Bound the share of false discoveries, not the chance of any.")
+]
 PlanArgument = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan, a YAML file; with --slice, a recipe.")]
 
 audit = typer.Typer(
@@ -63,13 +76,20 @@ def run(
     controls: ControlsOption = None,
     margin: MarginOption = None,
     generalise: GeneraliseOption = None,
+    looks: LooksOption = None,
+    spending: SpendingOption = None,
+    metric: MetricOption = None,
+    screening: ScreeningOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Do what a plan says: freeze it, retrain, judge. Status 1: what the plan says to fail on; 2: it cannot be done."""
     from influence.audit import run as carry_out
 
-    wanted = _plan(plan, slice_, evaluation, on, seeds, controls, margin, generalise)
+    wanted = _plan(
+        plan, slice_, eval=evaluation, on=on, seeds=seeds, controls=controls, margin=margin, generalise=generalise,
+        looks=looks, spending=spending, metric=metric, screening=screening,
+    )  # fmt: skip
     processes = workers or (wanted.executor.workers if "executor" in wanted.model_fields_set else WORKERS)
     with progress("retraining") as report:
         done = carry_out(Store.open(store), wanted, workers=processes, progress=report)
@@ -86,6 +106,7 @@ def check(
     on: OnOption = None,
     seeds: SeedsOption = None,
     controls: ControlsOption = None,
+    looks: LooksOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,7 +116,8 @@ def check(
     from influence.request import request
 
     opened = Store.open(store)
-    asked = request(opened, _plan(plan, slice_, evaluation, on, seeds, controls, None, None))
+    wanted = _plan(plan, slice_, eval=evaluation, on=on, seeds=seeds, controls=controls, looks=looks)
+    asked = request(opened, wanted)
     drawn = sketch(opened, asked)
     expected = outlook(opened, drawn)
     seconds = expected.seconds(workers or WORKERS)
@@ -115,7 +137,8 @@ def check(
     for h in asked.hypotheses:
         say(f"  {h}")
     time = "how long is unknown: no comparable run is on record" if seconds is None else f"about {seconds / 60:.1f} min"
-    say(f"{expected.retrainings} retrainings, {expected.on_record} of them on record; for the others {time}")
+    most = "at most " if asked.declaration.sequential else ""
+    say(f"{most}{expected.retrainings} retrainings, {expected.on_record} of them on record; for the others {time}")
 
 
 def plan(
@@ -134,42 +157,45 @@ def plan(
     sys.stdout.write(draft(Store.open(store), loaded, None if recipe is None else str(recipe)))
 
 
-def _plan(
-    path: Path,
-    slices: list[str] | None,
-    evaluation: list[str] | None,
-    on: str | None,
-    seeds: int | None,
-    controls: int | None,
-    margin: float | None,
-    generalise: str | None,
-) -> AuditPlan:
+def _plan(path: Path, slices: list[str] | None, **options: Any) -> AuditPlan:
     """The plan in the file; with slices, the plan that the options make of the recipe in it."""
     from influence.planfile import AuditPlan
+    from influence.sequential import parse_looks
     from lineage.errors import EarmarkError
     from training.recipe import Recipe
 
+    given = {name: value for name, value in options.items() if value is not None}
     if slices is None:
-        given = {"--eval": evaluation, "--on": on, "--seeds": seeds, "--controls": controls, "--margin": margin,
-                 "--generalise": generalise}  # fmt: skip
-        for name, value in given.items():
-            if value is not None:
-                raise EarmarkError(f"{name} goes with --slice and a recipe — a plan says that itself")
+        for name in given:
+            raise EarmarkError(f"--{name} goes with --slice and a recipe — a plan says that itself")
         return AuditPlan.load(path)
     recipe = Recipe.load(path)
-    statistics = {"margins": {"wer": 3.0 if margin is None else margin}, "generalise": generalise or "speakers"}
+    statistics: dict[str, Any] = {"margins": {"wer": given.get("margin", 3.0)}}
+    statistics |= {name: given[name] for name in ("generalise", "screening") if name in given}
+    if "metric" in given:
+        statistics["metrics"] = given["metric"]
+    if "looks" in given:
+        statistics["sequential"] = {"looks": parse_looks(given["looks"])}
+        statistics["sequential"] |= {"spending": given["spending"]} if "spending" in given else {}
+    elif "spending" in given:
+        raise EarmarkError("--spending goes with --looks — say after how many seeds, e.g. --looks 2,3,5,8")
     fields: dict[str, Any] = {"name": recipe.name, "recipe": recipe, "slices": slices, "statistics": statistics}
-    optional = {"look_at": evaluation, "evaluate": on, "seeds": seeds}
-    fields |= {name: value for name, value in optional.items() if value is not None}
-    if controls is not None:
-        fields["controls"] = {"number": controls}
+    names = {"look_at": "eval", "evaluate": "on", "seeds": "seeds"}
+    fields |= {field: given[name] for field, name in names.items() if name in given}
+    if "controls" in given:
+        fields["controls"] = {"number": given["controls"]}
     return AuditPlan.parse(fields, "the options")
 
 
 def _print(done: AuditReport, as_json: bool) -> None:
     if as_json:
         value: dict[str, Any] = {"audit": done.audit, "run": done.run_id, "plan": done.plan_run, "amends": done.amends}
-        value |= {"retrainings": done.retrainings, "trained": done.trained, "failures": dict(done.failures)}
+        value |= {
+            "retrainings": done.retrainings,
+            "planned": done.planned,
+            "trained": done.trained,
+            "failures": dict(done.failures),
+        }
         value |= {"status": done.status, "failed": list(done.failed)}
         value |= {"hypotheses": [h.to_json() for h in done.hypotheses], "checks": [c.__dict__ for c in done.checks]}
         value |= {"effects": [e.__dict__ for e in done.effects]}
@@ -183,6 +209,7 @@ def _print(done: AuditReport, as_json: bool) -> None:
             "interval": _span(e.low, e.high),
             "random": "" if e.control is None else f"{100 * e.control:+.1f}",
             "p": f"{e.p_adjusted:.3f}",
+            **({} if e.looks is None else {"seeds": str(e.seeds)}),
             **({} if e.rank_p is None else {"p by rank": f"{e.rank_p:.3f}"}),
             "verdict": e.verdict,
         }
@@ -197,6 +224,11 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(f"{c.slice}: {c.said} ({c.verdict})")
     say(f"points of WER; positive: worse under the intervention. audit {short(done.audit)}, {done.retrainings} retrainings, "
         f"{done.trained} of them new, {done.wall_s:.0f} s")  # fmt: skip
+    if done.retrainings < done.planned:
+        saved = 1 - done.retrainings / done.planned
+        say(
+            f"the fixed design takes {done.planned} retrainings: {saved:.0%} were saved by stopping where all was settled"
+        )
     if done.amends is not None:
         say(f"amends plan {short(done.amends)}: its hypotheses were written when results of that one were on record")
     for name, error in done.failures.items():

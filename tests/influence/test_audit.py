@@ -21,6 +21,10 @@ from influence.sequential import Sequential
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
 from tests.influence.conftest import make_store
+from training.mapsswe import mapsswe
+from training.multiplicity import merged
+from training.normalise import normaliser
+from training.predict import recorded, spoken_and_heard
 from training.progress import silent
 from training.recipe import Recipe
 
@@ -67,6 +71,24 @@ def test_the_estimate_is_the_metric_without_minus_with_all(report: AuditReport, 
     without = [r["wer"] for r in rates if r["without"]]
     assert (len(whole), len(without)) == (2, 2)
     assert effect.estimate == pytest.approx(sum(without) / 2 - sum(whole) / 2)
+
+
+def test_the_second_test_is_mapsswe_of_every_seed(report: AuditReport, fresh: Store) -> None:
+    effect = report.effect("accent=south", "all")
+    runs = fresh.sql(
+        """SELECT t.seed, t.config LIKE '%' || ? || '%' AS without, any_value(p.run_id) AS run
+           FROM predictions p JOIN models m USING (model_id) JOIN runs t ON t.run_id = m.run_id
+           WHERE t.config LIKE '%"weights": {}%' OR t.config LIKE '%' || ? || '%' GROUP BY ALL ORDER BY 1, 2""",
+        [effect.train_set] * 2,
+    ).to_pylist()
+    p = []
+    for whole, without in zip(runs[::2], runs[1::2], strict=True):
+        a, b = (spoken_and_heard(fresh, recorded(fresh, r["run"], "basic")) for r in (without, whole))
+        text = normaliser("basic")
+        p.append(mapsswe(*zip(*((text(a[i][0]), text(a[i][1]), text(b[i][1])) for i in a), strict=True)).p)
+    expected = [value for value in p if value == value]
+    assert effect.mapsswe_p == (pytest.approx(merged(expected)) if expected else None)
+    assert report.effect("accent=south", "all", "loss").mapsswe_p is None
 
 
 def test_asking_again_reads_it_back(report: AuditReport, fresh: Store, short: Recipe) -> None:

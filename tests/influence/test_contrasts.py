@@ -151,6 +151,18 @@ def test_equivalence_and_power_agree_with_the_t_distribution() -> None:
     assert power == pytest.approx(0.8, abs=0.02)
 
 
+def test_equivalence_is_the_two_one_sided_tests_of_scipy() -> None:
+    """Where seeds are the only source of error and two rows are compared, ours are the textbook's tests on paired values."""
+    rng = np.random.default_rng(10)
+    outcomes = rng.normal(0.3, 0.01, (2, 6, 1))
+    c = contrasts(Panel(np.broadcast_to(outcomes * 50, (2, 6, 40)).copy(), np.full(40, 50.0)), PAIR)[0]
+    paired = (outcomes[1] - outcomes[0])[:, 0]
+    below = stats.ttest_1samp(paired, 0.02, alternative="less").pvalue
+    above = stats.ttest_1samp(paired, -0.02, alternative="greater").pvalue
+    assert c.p_within(0.02) == pytest.approx(max(below, above))
+    assert c.p == pytest.approx(stats.ttest_rel(outcomes[1, :, 0], outcomes[0, :, 0]).pvalue)
+
+
 def test_a_hundred_slices_in_two_seconds() -> None:
     rng = np.random.default_rng(9)
     made = Panel(rng.poisson(9, (101, 5, 1000)).astype(float), rng.integers(20, 40, 1000).astype(float), 1.0)

@@ -21,10 +21,10 @@ MARGINS = st.integers(0, 100_000).map(lambda n: n / 1000)
 
 @given(
     NAMES.map(lambda n: f"removing {n}"), st.sampled_from(["raises", "lowers", "changes"]),
-    st.sampled_from(["wer", "loss"]), NAMES, MARGINS,
+    st.sampled_from(["wer", "loss", "cer", "entity_errors", "ece_utterance"]), NAMES, MARGINS,
 )  # fmt: skip
 def test_what_is_printed_reads_back(phrase: str, verb: str, metric: str, where: str, number: float) -> None:
-    margin = round(number / 100, 12) if metric == "wer" else number
+    margin = number if metric == "loss" else round(number / 100, 12)
     if verb == "changes" and not margin:
         return
     stated = Hypothesis(phrase, verb, metric, where, margin)  # type: ignore[arg-type]
@@ -114,3 +114,15 @@ def test_holm_goes_over_the_family_and_an_obstacle_stays_one() -> None:
     (found,) = answer([claim], [blocked], level=0.95)
     assert (found.verdict, found.reason, found.p) == (OPEN, "one test speaker", 1.0)
     assert answer([claim], [], level=0.95)[0].verdict == OPEN
+
+
+def test_looks_spend_their_share_and_what_an_earlier_one_showed_stays_shown() -> None:
+    claim = parse(SCOT)
+    once = answer([claim], [EFFECT], level=0.95)[0]
+    early = replace(EFFECT, share=0.25, looks=1)
+    assert answer([claim], [early], level=0.95)[0].p == pytest.approx(min(1.0, 4 * once.p))
+    doubtful = replace(EFFECT, estimate=0.02, difference=0.02, share=0.75, looks=2)
+    assert answer([claim], [doubtful], level=0.95)[0].verdict == OPEN
+    both = answer([claim], [doubtful], level=0.95, before=[early])[0]
+    assert both.p == pytest.approx(min(1.0, 4 * once.p))
+    assert both.verdict == answer([claim], [early], level=0.95)[0].verdict

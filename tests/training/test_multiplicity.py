@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from training.multiplicity import holm
+from training.multiplicity import holm, merged
 
 values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -46,3 +46,16 @@ def test_between_bonferroni_and_none() -> None:
 def test_what_is_no_list_of_probabilities_is_refused(p: list[float]) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm(p)
+
+
+def test_tests_of_one_question_are_merged_however_they_depend() -> None:
+    assert merged([0.02]) == 0.02
+    assert merged([0.02, 0.04]) == pytest.approx(0.06)
+    assert merged([0.9, 0.8]) == 1
+    same = np.random.default_rng(0).uniform(size=20_000)
+    assert np.mean([merged([p, p, p]) <= 0.05 for p in same]) <= 0.05
+    opposite = [merged([p, 1 - p]) for p in same]
+    assert np.mean(np.array(opposite) <= 0.05) <= 0.05
+    for wrong in ([], [1.2], [float("nan")]):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            merged(wrong)
