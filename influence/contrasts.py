@@ -14,7 +14,10 @@ source alone intervals come out far too short.
 * Its **tails** are those of Student's t with Satterthwaite's degrees of freedom, since that scale is itself an estimate:
   each replicate is stretched by draws of √(ν/χ²_ν).
 
-With many speakers and seeds all three corrections vanish and the plain percentile interval remains. Laws: scaling the
+With many speakers and seeds all three corrections vanish and the plain percentile interval remains. Simulated with known truth
+(`benchmarks/audit_simulation.py`), 95 % intervals cover 94–97 % from a dozen speakers on; with five speakers and two or three
+seeds 98 %: a scale that brought them to 95 % would let the small p-values that Holm's correction reads come up about half as
+often again as they should. Laws: scaling the
 values scales the interval; the order of speakers, of seeds and of retrainings does not matter beyond the bootstrap's chance.
 """
 

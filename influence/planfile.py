@@ -26,6 +26,7 @@ from influence.interventions import Kind, Remove
 from influence.panels import USUAL, Generalise, Metric
 from influence.sequential import LOOKS, Sequential, Spending
 from influence.statistics import MARGINS, Declaration
+from influence.verdicts import Equivalence
 from lineage.errors import EarmarkError
 from lineage.sets import resolve_set
 from lineage.slices import Slice
@@ -140,6 +141,9 @@ class Statistics(_Part):
     screening: bool = Field(
         default=False, description="Bound the share of false discoveries (Benjamini–Hochberg), not any (Holm)."
     )
+    equivalence: Equivalence = Field(
+        default="each", description="Whether the level is that of each 'no effect', or of the whole 'family'."
+    )
 
     @property
     def declaration(self) -> Declaration:
@@ -147,7 +151,7 @@ class Statistics(_Part):
         given: dict[str, float] = {m: round(v / 100, 12) if m != "loss" else v for m, v in self.margins.items()}
         return Declaration(
             self.level, {**MARGINS, **given}, self.generalise, self.replicates, screening=self.screening,
-            metrics=self.metrics,
+            metrics=self.metrics, equivalence=self.equivalence,
             sequential=self.sequential.declaration if self.sequential else None,
         )  # fmt: skip
 

@@ -29,7 +29,7 @@ from influence.contrasts import Contrast, contrasts
 from influence.controls import rank_p
 from influence.panels import METRICS, USUAL, Array, Blocks, Generalise, Outcome, blocks, panel
 from influence.sequential import Sequential
-from influence.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Verdict, judge
+from influence.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Equivalence, Verdict, judge
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.slices import WHOLE
@@ -52,7 +52,8 @@ class Declaration:
     `margins` are the largest changes that count as none, by metric; `generalise` says of whom the claims shall hold:
     'speakers' like those tested, or 'utterances' of these very speakers. `metrics` are those that are asked about (see
     `panels`). `sequential` says when it looks; without it, once, at the end. `screening` corrects p-values for the rate of
-    false discoveries instead of for any (see `verdicts`).
+    false discoveries instead of for any; `equivalence` says whether α bounds the error of each *no effect* or of any in the
+    family (see `verdicts`).
     """
 
     level: float = LEVEL
@@ -64,6 +65,7 @@ class Declaration:
     sequential: Sequential | None = None
     screening: bool = False
     metrics: tuple[str, ...] = USUAL
+    equivalence: Equivalence = "each"
 
     def __post_init__(self) -> None:
         if not 0.5 < self.level < 1:
@@ -236,7 +238,10 @@ class Questions:
             families.setdefault((m.cell.metric, m.slice.intervention, m.own), []).append(i)
         for family in families.values():
             cells = [measured[i].cell for i in family]
-            verdicts = judge(cells, level=declaration.level, power=declaration.power, correction=declaration.correction)
+            verdicts = judge(
+                cells, level=declaration.level, power=declaration.power, correction=declaration.correction,
+                equivalence=declaration.equivalence,
+            )  # fmt: skip
             judged.update(zip(family, verdicts, strict=True))
         return [_row(self._audit, m, judged[i], declaration) for i, m in enumerate(measured)]
 

@@ -19,7 +19,9 @@ Where something else is done to a slice than leaving it out (`influence.interven
 nothing worth the name that as many random samples would not. X is declared as the largest change that counts as none, so this
 verdict goes before *helps* and *hurts*: with enough data every effect, however small, becomes significant. Each such verdict
 taken by itself is wrong with probability α at most; under the null it is never wrong, so it is not corrected for the number
-of questions. Absence of evidence never becomes *no effect*: that needs an interval narrow enough.
+of questions, unless the plan wants it so (`equivalence: family`): then Holm's correction goes over these tests as well, and the
+probability that any *no effect* of the family is false is at most α, too. Absence of evidence never becomes *no effect*: that
+needs an interval narrow enough.
 
 **Screening** asks too many questions for Holm to leave any power. Benjamini and Hochberg's correction (*JRSS B* 57, 1995) then
 takes his place: of all *helps* and *hurts* together, a share of α at most is false on average, for tests that depend on each
@@ -46,6 +48,7 @@ from influence.contrasts import Contrast
 from training.multiplicity import holm
 
 Correction = Literal["holm", "benjamini-hochberg"]
+Equivalence = Literal["each", "family"]
 
 HELPS = "helps"
 HURTS = "hurts"
@@ -118,19 +121,26 @@ def amount(value: float, metric: str) -> str:
 
 
 def judge(
-    family: Sequence[Cell], *, level: float, power: float = 0.8, correction: Correction = "holm"
+    family: Sequence[Cell],
+    *,
+    level: float,
+    power: float = 0.8,
+    correction: Correction = "holm",
+    equivalence: Equivalence = "each",
 ) -> list[Verdict]:
     """The verdicts on one declared family, in its order; `level` is 1 − α."""
     alpha = 1 - level
     raw = [1.0 if c.obstacle else c.p for c in family]
     adjusted = holm(raw) if correction == "holm" or not raw else np.asarray(stats.false_discovery_control(raw))
+    within = [1.0 if c.obstacle else c.p_within for c in family]
+    within = list(holm(within)) if equivalence == "family" else within
     verdicts = []
-    for cell, p, p_adjusted in zip(family, raw, adjusted, strict=True):
+    for cell, p, p_adjusted, p_within in zip(family, raw, adjusted, within, strict=True):
         detectable = cell.tested.detectable(alpha * cell.share / len(family), power)
         direction = _direction(cell) if p_adjusted <= alpha else ""
         if cell.obstacle:
             words, reason = NOT_IDENTIFIABLE, cell.obstacle
-        elif cell.p_within <= alpha:
+        elif p_within <= alpha:
             words = f"{NO_EFFECT} {amount(cell.margin, cell.metric)}"
             reason = _why_none(cell.closest, alpha)
         elif direction:

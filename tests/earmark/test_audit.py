@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from earmark.cli.audit import _plan
+from influence.sequential import Sequential
+from lineage.errors import EarmarkError
 from tests.earmark.test_cli import earmark, recipe, recordings, said
 
 CLAIM = "removing accent=north changes WER on all by less than 99 points"
@@ -62,3 +65,18 @@ def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureF
     assert f"amends plan {done['audit'][:12]}" in shown
     earmark("audit", "run", str(plan), "--seeds", "2", *store, status=2)
     assert "--seeds goes with --slice" in capsys.readouterr().err
+
+
+def test_looks_are_options_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("{name: r, base: nowhere, train: t, epochs: 1, learning_rate: 1e-3}")
+    path = tmp_path / "recipe.yaml"
+    plan = _plan(path, ["accent=*"], looks="2,4", spending="obrien-fleming", metric=["wer", "cer"], screening=True)
+    declared = plan.statistics.declaration
+    assert declared.sequential == Sequential((2, 4), "obrien-fleming")
+    assert (declared.metrics, declared.screening, len(plan.chosen_seeds())) == (("wer", "cer"), True, 4)
+    assert _plan(path, ["accent=*"]).statistics.declaration.sequential is None
+    for wrong, said_ in ({"spending": "pocock"}, "goes with --looks"), ({"looks": "few"}, "give numbers of seeds"):
+        with pytest.raises(EarmarkError, match=said_):
+            _plan(path, ["accent=*"], **wrong)
+    with pytest.raises(EarmarkError, match="--looks goes with --slice"):
+        _plan(path, None, looks="2,3")

@@ -99,12 +99,30 @@ def test_mistakes_in_a_plan_are_told(fresh: Store, fields: dict[str, Any]) -> No
         ({"controls": {"curve": [36]}}, "needs more than 36"),
         ({"statistics": {"level": 2}}, "level"),
         ({"slices": [{"name": "x", "set": "nowhere"}]}, "nowhere"),
+        ({"statistics": {"sequential": {"looks": [2, 3]}}, "seeds": 4}, "make them equal"),
+        ({"statistics": {"sequential": {"looks": [1, 2]}}}, "looks after 1, 2 seeds"),
+        ({"statistics": {"sequential": {"looks": [2], "metric": "cer"}}}, "add it to the metrics"),
+        ({"statistics": {"metrics": ["wer", "mos"]}}, "metrics"),
+        ({"hypotheses": [CLAIM.replace("WER", "CER")]}, "cer is not measured"),
     ]
     runs = len(fresh.runs())
     for change, said in wrong:
         with pytest.raises(EarmarkError, match=said):
             sketch(fresh, request(fresh, AuditPlan.parse({**fields, **change})))
     assert len(fresh.runs()) == runs
+
+
+def test_looks_say_how_many_seeds_there_are_and_are_part_of_the_digest(fresh: Store, fields: dict[str, Any]) -> None:
+    open_ended = {name: value for name, value in fields.items() if name != "seeds"}
+    looks = {**fields["statistics"], "sequential": {"looks": [2, 3, 5]}}
+    sequential = AuditPlan.parse({**open_ended, "statistics": looks})
+    assert sequential.chosen_seeds() == (0, 1, 2, 3, 4)
+    fixed = {**open_ended, "seeds": 5}
+    digests = {request(fresh, sequential).digest, _digest(fresh, fixed)}
+    for other in ({"looks": [2, 5]}, {"looks": [2, 3, 5], "spending": "obrien-fleming"}):
+        digests.add(_digest(fresh, {**fixed, "statistics": {**looks, "sequential": other}}))
+    digests.add(_digest(fresh, {**fixed, "statistics": {**fields["statistics"], "screening": True}}))
+    assert len(digests) == 5
 
 
 def test_what_is_foretold_is_what_is_recorded(fresh: Store, fields: dict[str, Any]) -> None:

@@ -57,6 +57,19 @@ def test_at_the_margin_no_effect_is_claimed_five_times_in_a_hundred() -> None:
     assert claimed / 2000 == pytest.approx(0.05, abs=0.01)
 
 
+def test_the_whole_family_may_be_held_to_the_level_of_one_claim_of_no_effect() -> None:
+    """Eight true changes of just what counts as none: any claim is false."""
+    rng = np.random.default_rng(1)
+    claimed = {"each": 0, "family": 0}
+    for _ in range(800):
+        family = [cell(contrast(e, 0.005, 500), contrast(e, 0.005, 500)) for e in 0.02 + 0.005 * rng.standard_normal(8)]
+        for how in claimed:
+            said = judge(family, level=0.95, equivalence=how)  # type: ignore[arg-type]
+            claimed[how] += any(v.words.startswith("no effect") for v in said)
+    assert claimed["each"] / 800 > 0.25
+    assert claimed["family"] / 800 <= 0.05 + 0.02
+
+
 def test_a_significant_trifle_counts_as_none() -> None:
     assert words(cell(contrast(0.01, 0.001), contrast(0.01, 0.001))) == ["no effect larger than 2 points"]
 
