@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from influence.executor import Job, executor, store_at
+from influence import executors
+from influence.executors import Executor, Job, store_at
 from influence.methods import UNIT, Prepared
 from influence.methods import method as find_method
 from influence.targets import Targets, open_targets
@@ -71,6 +72,8 @@ def attribute(
     targets: Sequence[str] = (),
     evaluation_set: str | None = None,
     workers: int = 1,
+    executor: str = "local",
+    address: str | None = None,
     block: int = BLOCK,
     batch_size: int = BATCH,
     device: str = "cpu",
@@ -86,6 +89,8 @@ def attribute(
         targets: slices of the evaluation set, e.g. 'accent=*'; by default all of it.
         evaluation_set: name or digest; by default the first that the model's recipe names.
         workers: processes.
+        executor: where they are, 'local' or 'ray'.
+        address: of the Ray cluster, as `influence.executors.executor` takes it.
         block: training samples in a unit of work.
         batch_size: utterances back-propagated together.
         device: 'cpu', 'cuda' or 'auto'.
@@ -125,7 +130,10 @@ def attribute(
         for start in range(0, size, block)
     ]
     keys = [digest_of({"gradients": what, **unit}) for unit in units]
-    parts = _units(store, settings, units, keys, workers, threads, progress)
+    team = executors.executor(
+        executor, max(1, min(workers, len(units))), threads, address, gpus=place == "cuda", root=store.root
+    )
+    parts = _units(store, settings, units, keys, team, progress)
     pieces, drops = np.zeros((count, size, len(frozen))), np.zeros((count, len(frozen)))
     for unit, part in zip(units, parts, strict=True):
         with np.load(store.artifact(part)) as held:
@@ -207,8 +215,7 @@ def _units(
     settings: dict[str, Any],
     units: Sequence[dict[str, int]],
     keys: Sequence[str],
-    workers: int,
-    threads: int,
+    team: Executor,
     progress: Progress,
 ) -> list[str]:
     """The artifacts of all units, computing those that are not on record."""
@@ -221,7 +228,6 @@ def _units(
             continue
         arguments = {"root": str(store.root.resolve()), "settings": settings, **unit, "key": key}
         jobs.append(Job("influence.attribute:gradients", arguments, key, affinity=str(unit["piece"])))
-    team = executor(min(workers, max(1, len(jobs))), threads)
     watch = Watch(len(units), team.workers, progress, "gradients")
     for _ in found:
         watch.note(0.0)

@@ -33,7 +33,7 @@ from influence.matched_pairs import MatchedPairs
 from influence.outlook import outlook
 from influence.panels import USUAL, Array, Generalise, Metric, Outcome
 from influence.plan import Plan, freeze
-from influence.planfile import CONTROLS, AuditPlan
+from influence.planfile import CONTROLS, AuditPlan, Executor
 from influence.request import Request, request
 from influence.sequential import Sequential
 from influence.statistics import Effect, EvalSlice, LeftOut, Questions
@@ -153,6 +153,8 @@ def audit(
     controls: int = CONTROLS,
     match: Match = "count",
     workers: int = 1,
+    executor: str = "local",
+    address: str | None = None,
     margin: float | Mapping[str, float] | None = None,
     level: float = LEVEL,
     replicates: int = REPLICATES,
@@ -175,6 +177,8 @@ def audit(
         controls: random removals of each size per seed; 0: none, and verdicts speak of having less data, too.
         match: what controls are matched in besides count: 'hours', 'speakers', 'words'.
         workers: processes to train in.
+        executor: where they are, 'local' or 'ray'.
+        address: of the Ray cluster, as `influence.executors.executor` takes it.
         margin: the largest change that counts as none, for WER (0.02 is 2 points), or by metric.
         level: confidence level of intervals, and 1 − the family-wise error of verdicts.
         replicates: of the bootstrap.
@@ -200,13 +204,22 @@ def audit(
     }  # fmt: skip
     if seeds is not None:
         fields["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
-    return run(store, AuditPlan.parse(fields, "audit"), workers=workers, progress=progress)
+    spread = {"workers": workers, "kind": executor, "address": address}
+    return run(store, AuditPlan.parse({**fields, "executor": spread}, "audit"), progress=progress)
 
 
-def run(store: Store, plan: AuditPlan, *, workers: int | None = None, progress: Progress = silent) -> AuditReport:
+def run(
+    store: Store,
+    plan: AuditPlan,
+    *,
+    workers: int | None = None,
+    executor: str | None = None,
+    address: str | None = None,
+    progress: Progress = silent,
+) -> AuditReport:
     """Do what a plan says, or read its results back if they are on record.
 
-    `workers` are processes to train in, by default as the plan says.
+    `workers`, `executor` and `address` say how the work is spread, by default as the plan does.
 
     Raises:
         EarmarkError: something that was named does not exist or makes no sense, or hypotheses were chosen afterwards, or the
@@ -234,8 +247,10 @@ def run(store: Store, plan: AuditPlan, *, workers: int | None = None, progress: 
             raise EarmarkError(
                 f"the plan needs {needed} retrainings more, its budget has {asked.most} — ask fewer questions, or raise budget"
             )
+    chosen = {"workers": workers, "kind": executor, "address": address}
+    spread = plan.executor.model_copy(update={name: value for name, value in chosen.items() if value is not None})
     done_by = _Rounds(store, frozen)
-    found, answers = done_by.carry_out(plan.executor.workers if workers is None else workers, progress)
+    found, answers = done_by.carry_out(spread, progress)
     config = {
         "audit": asked.digest,
         "about": asked.about,
@@ -282,7 +297,7 @@ class _Rounds:
         self._seeds = len(plan.request.seeds)
         self._outcomes: dict[int, Outcome] = {}
 
-    def carry_out(self, workers: int, progress: Progress) -> tuple[list[Effect], list[Answer]]:
+    def carry_out(self, spread: Executor, progress: Progress) -> tuple[list[Effect], list[Answer]]:
         """Effects and answers to the hypotheses."""
         asked = self._plan.request
         sequential = asked.declaration.sequential
@@ -295,7 +310,7 @@ class _Rounds:
         for seeds in sequential.looks if sequential else (self._seeds,):
             if not open_:
                 break
-            self._fill(open_, seeds, workers, progress)
+            self._fill(open_, seeds, spread, progress)
             usable = self._usable(open_, seeds)
             questions = questions or Questions(self._tested(), asked.declaration, audit=asked.digest)
             place = {row: i for i, row in enumerate(usable.rows)}
@@ -334,7 +349,7 @@ class _Rounds:
             raise ValueError("a usable retraining is missing")
         return trained.predictions[self._plan.request.evaluation.digest]
 
-    def _fill(self, comparisons: Sequence[Comparison], seeds: int, workers: int, progress: Progress) -> None:
+    def _fill(self, comparisons: Sequence[Comparison], seeds: int, spread: Executor, progress: Progress) -> None:
         """What these comparisons need of the first `seeds` seeds and nobody tried yet."""
         places = [r * self._seeds + k for r in _rows(comparisons) for k in range(seeds)]
         wanted = [i for i in places if i not in self.tried]
@@ -347,7 +362,9 @@ class _Rounds:
             [retrainings[i] for i in wanted],
             [asked.evaluation.digest],
             normalise=asked.normalise,
-            workers=workers,
+            workers=spread.workers,
+            executor=spread.kind,
+            address=spread.address,
             parents=[self._plan.run_id],
             progress=progress,
         )

@@ -19,12 +19,15 @@ from typing import Any
 from safetensors.torch import load_model
 from torch import nn
 
-from influence.executor import Job, executor, store_at
+from influence import executors
+from influence.executors import Job, store_at
 from influence.watch import Watch
 from lineage import leakage
 from lineage.store import Store
-from training import lora
+from training import lora, pristine
+from training.changes import changes
 from training.corpus import open_corpus
+from training.determinism import pick_device
 from training.families import Family
 from training.fit import TrainedModel, prepare, train
 from training.models import Opened, resolve_model
@@ -91,6 +94,8 @@ def fill(
     *,
     normalise: str = "basic",
     workers: int = 1,
+    executor: str = "local",
+    address: str | None = None,
     parents: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Filled:
@@ -125,7 +130,10 @@ def fill(
     place = {id(job): i for i, job in enumerate(jobs)}
     results: list[Retrained | None] = [None] * len(jobs)
     errors: dict[str, str] = {}
-    team = executor(min(workers, max(1, len(jobs))), recipe.threads)
+    team = executors.executor(
+        executor, min(workers, max(1, len(jobs))), recipe.threads, address,
+        gpus=pick_device(recipe.device) == "cuda", root=store.root,
+    )  # fmt: skip
     _prepare(store, recipe, evaluate, progress)
     watch = Watch(len(jobs), team.workers, progress, "retraining")
     for outcome in team.run(jobs):
@@ -135,6 +143,21 @@ def fill(
             errors[outcome.job.label] = outcome.error
         watch.note(0.0 if outcome.error else outcome.value["wall_s"])
     return Filled(tuple(results), errors, time.perf_counter() - begun)
+
+
+def recorded(store: Store, recipe: Recipe, retrainings: Sequence[Retraining]) -> tuple[str | None, ...]:
+    """The run of each of `retrainings` that is on record, whoever asked for it; None where it has to be computed.
+
+    Raises:
+        EarmarkError: the recipe does not fit the sets, the base or this machine.
+    """
+    done = {run.key: run.id for run in store.runs() if run.kind == "train" and run.status == "completed"}
+    found = []
+    for r in retrainings:
+        own = recipe.variant(**{**r.changes, "seed": r.seed, "checkpoints": r.checkpoints})
+        job = prepare(store, own, changes(own, store, r.weights, r.substitutes, r.augment))
+        found.append(done.get(job.key))
+    return tuple(found)
 
 
 def _prepare(store: Store, recipe: Recipe, evaluate: Sequence[str], progress: Progress) -> None:
@@ -197,7 +220,9 @@ def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
     """The trained model with the family of its base, which the process has open, and with it tokeniser and features."""
     family = find_start(store, recipe).family
     if recipe.method == "lora":
-        model: nn.Module = lora.load(family.model(attention=recipe.attention), trained.path)
+        model: nn.Module = lora.load(
+            pristine.fresh(family, dropout=recipe.dropout, attention=recipe.attention), trained.path
+        )
     else:
         model = _vessel(family, recipe.attention)
         load_model(model, trained.path / "model.safetensors")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from influence.bank import recorded
 from influence.interventions.base import UNKNOWN
 from influence.plan import Plan
 from lineage.store import Store
-from training.changes import changes
-from training.fit import prepare
 from training.forecast import Cost, forecast
 
 
@@ -39,16 +38,10 @@ def outlook(store: Store, plan: Plan) -> Outlook:
     Raises:
         EarmarkError: the recipe does not fit the sets, the base or this machine.
     """
-    recipe = plan.request.recipe
-    there = total = 0
-    for r in plan.retrainings():
-        total += 1
-        if r.substitutes == UNKNOWN or not _made(store, r.changes.get("train")):
-            continue
-        own = recipe.variant(**{**r.changes, "seed": r.seed, "checkpoints": r.checkpoints})
-        job = prepare(store, own, changes(own, store, r.weights, r.substitutes, r.augment))
-        there += store.find_run(job.key) is not None
-    return Outlook(total, there, forecast(store, recipe).cost)
+    recipe, asked = plan.request.recipe, list(plan.retrainings())
+    made = [r for r in asked if r.substitutes != UNKNOWN and _made(store, r.changes.get("train"))]
+    there = sum(run is not None for run in recorded(store, recipe, made))
+    return Outlook(len(asked), there, forecast(store, recipe).cost)
 
 
 def _made(store: Store, digest: str | None) -> bool:

@@ -159,7 +159,13 @@ class Statistics(_Part):
 class Executor(_Part):
     """How the work is spread; no part of the digest."""
 
-    workers: int = Field(default=1, ge=1, le=4096, description="Processes, of the recipe's threads each.")
+    kind: Literal["local", "ray"] = Field(
+        default="local", description="Where the workers are: this machine, or a Ray cluster."
+    )
+    workers: int = Field(default=1, ge=1, le=1024, description="Processes, of the recipe's threads each.")
+    address: str | None = Field(
+        default=None, description="Of the Ray cluster: local, auto, host:port or ray://host:port."
+    )
 
 
 class AuditPlan(Written):

@@ -13,6 +13,7 @@ import platform
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,15 @@ def deterministic(threads: int = 1) -> Iterator[None]:
         random.setstate(states[2])
 
 
+_cuda = cache(torch.cuda.is_available)
+
+
 def seed_all(seed: int) -> None:
     """Start every generator that a model or a library may draw from."""
-    torch.manual_seed(seed)  # seeds all devices
+    if _cuda():
+        torch.manual_seed(seed)  # seeds all devices
+    else:  # without devices it would note a stack trace for each that might come yet, at every step
+        torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 

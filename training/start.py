@@ -24,6 +24,7 @@ from training import lora
 from training.base import Base, find_base
 from training.families import Family, open_family
 from training.models import Model, noted_base, resolve_model
+from training.pristine import fresh
 from training.recipe import Recipe
 
 
@@ -54,7 +55,7 @@ class Start:
     def model(self) -> torch.nn.Module:
         """The model as it is before the first step, in evaluation mode; what is trained requires a gradient."""
         recipe, family = self.recipe, self.family
-        model = family.model(dropout=recipe.dropout, attention=recipe.attention)
+        model = fresh(family, dropout=recipe.dropout, attention=recipe.attention)
         if recipe.lora is not None and self.adapters is None:
             model = lora.attach(family, model, recipe.lora, recipe.seed)
         elif recipe.lora is not None and self.adapters is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.store import Store
 
@@ -81,6 +81,8 @@ def run(
     metric: MetricOption = None,
     screening: ScreeningOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Do what a plan says: freeze it, retrain, judge. Status 1: what the plan says to fail on; 2: it cannot be done."""
@@ -92,7 +94,9 @@ def run(
     )  # fmt: skip
     processes = workers or (wanted.executor.workers if "executor" in wanted.model_fields_set else WORKERS)
     with progress("retraining") as report:
-        done = carry_out(Store.open(store), wanted, workers=processes, progress=report)
+        done = carry_out(
+            Store.open(store), wanted, workers=processes, executor=executor, address=address, progress=report
+        )
     _print(done, as_json)
     if done.status:
         raise typer.Exit(done.status)

@@ -13,3 +13,11 @@ StoreOption = Annotated[
 DEFAULT_STORE = Path("earmark-store")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(help="Where the workers are: local (this machine) or ray; default: as a plan says, else local."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else local."),
+]

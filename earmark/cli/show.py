@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, StoreOption
+from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, StoreOption
 from earmark.cli.output import progress, say
 
 PortOption = Annotated[int, typer.Option(help="Port on this machine.")]
@@ -33,13 +33,15 @@ def demo(
     workers: Annotated[
         int | None, typer.Option(help="Processes to retrain in; default: one per core, at most 4.")
     ] = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
 ) -> None:
     """The main job on the embedded corpus: what each slice of the training data did to the errors."""
     from earmark.demo.findings import print_findings
     from earmark.demo.job import main_job, open_or_make
 
     opened = open_or_make(store)
-    outcome = main_job(opened, store.resolve().parent / "corpus", progress, workers)
+    outcome = main_job(opened, store.resolve().parent / "corpus", progress, workers, executor or "local", address)
     print_findings(outcome)
     if serve:
         dashboard(store, port)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, JsonOption, StoreOption
 from earmark.cli.output import progress, say
 from lineage.store import Store
 
@@ -31,6 +31,8 @@ def attribute(
     method: Annotated[str, typer.Option(help="grad_dot, tracin or adam_tracin.")] = "adam_tracin",
     store: StoreOption = DEFAULT_STORE,
     workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Split each evaluation slice's loss among the training samples by gradients."""
@@ -39,7 +41,7 @@ def attribute(
     with progress("attributing") as report:
         done = run(
             Store.open(store), model, method=method, targets=target or (), evaluation_set=on,
-            workers=workers, progress=report,
+            workers=workers, executor=executor or "local", address=address, progress=report,
         )  # fmt: skip
     if as_json:
         value = {"run": done.run_id, "model": done.model_id, "method": method, "targets": done.targets}

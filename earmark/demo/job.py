@@ -61,7 +61,14 @@ def open_or_make(root: Path) -> Store:
     return Store.open(root) if (root / "earmark.json").exists() else Store.init(root)
 
 
-def main_job(store: Store, corpus: Path, stage: Stage, workers: int | None = None) -> Outcome:
+def main_job(
+    store: Store,
+    corpus: Path,
+    stage: Stage,
+    workers: int | None = None,
+    executor: str = "local",
+    address: str | None = None,
+) -> Outcome:
     """Do everything that is not on record yet; `stage` shows the progress of each part."""
     workers = workers or min(4, os.cpu_count() or 1)
     with stage("speaking the corpus") as report:
@@ -74,10 +81,16 @@ def main_job(store: Store, corpus: Path, stage: Stage, workers: int | None = Non
     with stage("evaluating it by slice") as report:
         evaluation = evaluate(store, model.model_id, "demo/test", progress=report)
     with stage("retraining without each slice") as report:
-        audited = audit(store, plan, slices=SLICES, seeds=SEEDS, workers=workers, margin=MARGIN, progress=report)
+        audited = audit(
+            store, plan, slices=SLICES, seeds=SEEDS, workers=workers, executor=executor, address=address,
+            margin=MARGIN, progress=report,
+        )  # fmt: skip
     with stage("attributing by gradients") as report:
         targets = ("all", *SLICES)
-        attributed = attribute(store, model.model_id, method=METHOD, targets=targets, workers=workers, progress=report)
+        attributed = attribute(
+            store, model.model_id, method=METHOD, targets=targets, workers=workers, executor=executor, address=address,
+            progress=report,
+        )  # fmt: skip
     return Outcome(model, evaluation, audited, attributed, fidelity(store, method=METHOD, audit=audited.audit))
 
 

@@ -12,4 +12,6 @@ DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 def test_the_reference_in_docs_is_not_stale(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "typer", "earmark.cli", "utils", "docs", "--name", "earmark"]
     subprocess.run([*command, "--output", str(tmp_path / "cli.md")], check=True, stdout=subprocess.DEVNULL)
-    assert DOCS.read_text(encoding="utf-8") == (tmp_path / "cli.md").read_text(encoding="utf-8"), "stale: run `make docs`"
+    assert DOCS.read_text(encoding="utf-8") == (tmp_path / "cli.md").read_text(encoding="utf-8"), (
+        "stale: run `make docs`"
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from influence.bank import Retraining, fill
+from influence.bank import Retraining, fill, recorded
 from lineage import leakage
 from lineage.sets import resolve_set
 from lineage.slices import Slice, freeze
@@ -32,6 +32,7 @@ def test_finished_retrainings_are_never_repeated(fresh: Store, recipe: Recipe, t
     runs = len(fresh.runs())
     again = fill(fresh, recipe, seeds, [test_set])
     assert (again.trained, again.reused) == (0, 2)
+    assert recorded(fresh, recipe, [*seeds, Retraining(77)]) == (*(r.run_id for r in first.results if r), None)
     assert len(fresh.runs()) == runs
     assert [r.model_id for r in first.results if r] == [r.model_id for r in again.results if r]
 

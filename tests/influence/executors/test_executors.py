@@ -4,57 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from influence.executor import Executor, InProcess, Job, Processes, executor
+from influence.executors import Executor, Job, executor
+from influence.executors.in_process import InProcess
+from influence.executors.processes import Processes
 from lineage.errors import EarmarkError
-
-HERE = "tests.influence.test_executor"
-
-
-def square(x: int) -> int:
-    return x * x
-
-
-def fail_once(mark: str) -> str:
-    """Fails on its first call, by whichever process."""
-    if not Path(mark).exists():
-        Path(mark).touch()
-        raise RuntimeError("the first time")
-    return "at last"
-
-
-def die_once(mark: str) -> str:
-    """Kills its process on the first call."""
-    if not Path(mark).exists():
-        Path(mark).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "survived"
-
-
-def mend_me(mark: str) -> None:
-    """Counts its calls, then complains to a person."""
-    with Path(mark).open("a") as stream:
-        stream.write("x")
-    raise EarmarkError("write something else")
-
-
-def who(x: int) -> tuple[int, int, str | None]:
-    return x, os.getpid(), os.environ.get("OMP_NUM_THREADS")
-
-
-def dawdle(mark: str) -> None:
-    """Says that it has begun, and never ends."""
-    Path(mark).write_text(str(os.getpid()))
-    time.sleep(600)
-
-
-def job(name: str, affinity: str = "", **arguments: object) -> Job:
-    return Job(f"{HERE}:{name}", arguments, affinity=affinity)
-
+from tests.influence.executors.jobs import HERE, job, wait_for, wait_gone
 
 BOTH = pytest.mark.parametrize("runner", [InProcess(), Processes(2)], ids=["in-process", "processes"])
 
@@ -117,52 +75,37 @@ def test_stopping_early_ends_the_workers(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     outcomes = Processes(2).run([job("dawdle", mark=str(mark)), job("square", x=1)])
     assert next(iter(outcomes)).value == 1
-    pid = int(_wait_for(mark))
+    pid = int(wait_for(mark))
     outcomes.close()  # type: ignore[attr-defined]
-    _wait_gone(pid)
+    wait_gone(pid)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     mark = tmp_path / "mark"
     script = (
-        "from influence.executor import Job, Processes\n"
+        "from influence.executors import Job\nfrom influence.executors.processes import Processes\n"
         f"list(Processes(2).run([Job('{HERE}:dawdle', {{'mark': {str(mark)!r}}})]))\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     parent = subprocess.Popen(
         [sys.executable, "-c", script], cwd=root, stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs are deaf to it
     )  # fmt: skip
-    pid = int(_wait_for(mark))
+    pid = int(wait_for(mark))
     parent.send_signal(how)
     parent.wait(10)
-    _wait_gone(pid)
+    wait_gone(pid)
 
 
 def test_numbers_of_workers_that_make_no_sense_are_refused() -> None:
     for workers in (0, -1, 10_000):
         with pytest.raises(EarmarkError, match="workers"):
-            executor(workers)
+            executor(workers=workers)
 
 
-def _wait_for(mark: Path) -> str:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if mark.exists() and mark.read_text():
-            return mark.read_text()
-        time.sleep(0.02)
-    raise AssertionError("the job did not begin")
-
-
-def _wait_gone(pid: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{pid}/stat").exists() and ") Z" in Path(f"/proc/{pid}/stat").read_text():
-            return  # dead, and waiting for init to notice
-        time.sleep(0.02)
-    raise AssertionError(f"worker {pid} outlived its parent")
+def test_executors_and_addresses_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(EarmarkError, match="choose one of local, ray"):
+        executor("slurm")
+    with pytest.raises(EarmarkError, match="add executor ray"):
+        executor(address="auto")

@@ -1,0 +1,56 @@
+"""What a worker does with a job, in whatever process, and what it answers."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from lineage.errors import EarmarkError
+
+ATTEMPTS = 2
+
+
+class Answer(NamedTuple):
+    """A job's value, or the error; `again` says that another attempt may go better."""
+
+    value: Any
+    error: str | None = None
+    again: bool = False
+
+
+def resolve(function: str) -> Callable[..., Any]:
+    """The function written as `package.module:name`."""
+    module, _, name = function.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def attempt(function: str, arguments: Mapping[str, Any]) -> Answer:
+    """Do a job once."""
+    try:
+        return Answer(resolve(function)(**arguments))
+    except EarmarkError as error:
+        return Answer(None, str(error))
+    except Exception:  # noqa: BLE001 - one job must not sink the others
+        return Answer(None, traceback.format_exc(), again=True)
+
+
+class Answering:
+    """Answers one job after the other in a process that does nothing else."""
+
+    def __init__(self) -> None:
+        self._warm = False
+
+    def answer(self, function: str, arguments: Mapping[str, Any]) -> Answer:
+        """Do a job once."""
+        given = attempt(function, arguments)
+        if not self._warm:
+            # What the first job left behind (modules, a base, tokenised text) stays for good; without this, libraries that
+            # collect garbage after every training search through all of it each time.
+            gc.collect()
+            gc.freeze()
+            self._warm = True
+        return given
