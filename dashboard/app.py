@@ -12,10 +12,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from dashboard.clickable import ASSETS, show
-from dashboard.markup import Markup, tag
 from dashboard.record import opened
 from dashboard.views import View, views
 from lineage.errors import EarmarkError
+from lineage.markup import Markup, tag
 
 
 def main() -> None:

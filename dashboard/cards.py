@@ -9,14 +9,15 @@ import uuid
 
 import streamlit as st
 
-from dashboard import formats, links, vault_access
+from dashboard import links, vault_access
 from dashboard.clickable import show
-from dashboard.markup import Markup, tag
 from dashboard.pieces.notes import reading
 from dashboard.pieces.tables import chips
 from dashboard.pieces.tree import Told, tree
 from dashboard.queries.samples import Facts, Node, consumption, lineage_of
 from dashboard.record import ask
+from lineage import formats
+from lineage.markup import Markup, tag
 
 
 def player(sound: bytes | str, said: str | None, what: str = "Recording") -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from dashboard import formats
+from lineage import formats
 
 METRICS = {
     "wer": "word error rate",

@@ -50,14 +50,6 @@ def gradient() -> str:
     return f"linear-gradient(to right, {stops})"
 
 
-def round_up(value: float) -> float:
-    """The next of 1, 2, 2.5, 5 × 10ⁿ: a readable end for a scale or an axis."""
-    if not value or not math.isfinite(value):
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(abs(value)))
-    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= abs(value) * (1 - 1e-9)))
-
-
 def contrast(fill: str, ink: str) -> float:
     """Contrast ratio of two colours, 1 to 21 (WCAG 2.2)."""
     return _contrast(_rgb(fill), _rgb(ink))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dashboard.markup import Markup, tag
 from dashboard.pieces.tables import Column, Row, table
+from lineage.markup import Markup, tag
 
 
 @dataclass(frozen=True)

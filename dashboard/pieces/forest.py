@@ -5,13 +5,12 @@ Slices of one attribute stand together, highest rate first; a dashed line marks 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dashboard import formats, palette
-from dashboard.markup import Markup, tag
 from dashboard.measures import Rate
+from lineage import formats
+from lineage.markup import Markup, tag
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def forest(lines: Sequence[Line], *, whole: Rate | None, chosen: str | None, hea
     metric = lines[0].rate.metric if lines else "wer"
     scale = 1.0 if metric == "loss" else 100.0
     reach = max((scale * (r.ends.high if r.ends else r.value) for r in (line.rate for line in lines)), default=1.0)
-    end, step = axis(reach)
+    _, end, step = formats.axis(0.0, reach)
     groups: dict[str, list[Line]] = {}
     for line in lines:
         groups.setdefault(line.group, []).append(line)
@@ -70,14 +69,6 @@ def forest(lines: Sequence[Line], *, whole: Rate | None, chosen: str | None, hea
         aria_label=caption,
         tabindex=0,
     )
-
-
-def axis(reach: float) -> tuple[float, float]:
-    """End of an axis from 0 that reaches at least `reach`, and the step of its four to six ticks."""
-    if not reach or not math.isfinite(reach):
-        return 1.0, 0.25
-    step = palette.round_up(reach / 5)
-    return step * math.ceil(reach / step - 1e-9), step
 
 
 def _ticks(end: float, step: float, unit: str) -> Markup:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboard import palette
-from dashboard.markup import Markup, tag
+from lineage.markup import Markup, tag
 
 Key = tuple[str, str]  # training slice, evaluation slice
 

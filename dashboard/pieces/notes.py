@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.markup import Content, Markup, tag
+from lineage.markup import Content, Markup, tag
 
 
 def reading(content: Content) -> Markup:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dashboard.markup import Content, Markup, tag, text
+from lineage.markup import Content, Markup, tag, text
 
 if TYPE_CHECKING:
     from dashboard.queries import Page

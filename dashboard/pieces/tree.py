@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dashboard import formats
-from dashboard.markup import Markup, tag
 from dashboard.pieces.tables import chips
+from lineage import formats
+from lineage.markup import Markup, tag
 
 if TYPE_CHECKING:
     import uuid

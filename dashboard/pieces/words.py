@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dashboard.markup import Markup, tag
+from lineage.markup import Markup, tag
 from training.wer import Aligned
 
 NAMES = {"substitution": "substituted", "deletion": "missed", "insertion": "made up"}

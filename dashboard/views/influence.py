@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from dashboard import formats, links, palette, vault_access
+from dashboard import links, vault_access
 from dashboard.cards import card, lineage_window
 from dashboard.clickable import clickable, show
-from dashboard.markup import Markup, tag
 from dashboard.measures import METRICS, UNITS, Change, Fidelity, Prediction
 from dashboard.pieces.agreement import Dot
 from dashboard.pieces.agreement import agreement as scatter
@@ -24,6 +23,8 @@ from dashboard.queries.influences import Attribution, attributions, largest, ran
 from dashboard.queries.samples import facts, members_of
 from dashboard.record import ask
 from dashboard.views import View
+from lineage import formats
+from lineage.markup import Markup, tag
 
 SIZE = 4  # samples on a page of either list
 SIGNS = {HELPS: "▲", HURTS: "▼", NO_EFFECT: "≈", OPEN: "?"}
@@ -145,7 +146,7 @@ def _cell(rows: Sequence[Heading], columns: Sequence[Heading], chosen: Chosen) -
 def _matrix(rows: Sequence[Heading], columns: Sequence[Heading], chosen: Chosen, key: Key) -> None:
     panels, scales = [], []
     measured = {k: chosen.measured(e) for k, e in chosen.cells.items()}
-    end = palette.round_up(max((abs(c.value) for c in measured.values() if c), default=0.0))
+    end = formats.round_up(max((abs(c.value) for c in measured.values() if c), default=0.0))
     unit = UNITS.get(chosen.metric, chosen.metric)
     name = "Δ WER" if chosen.metric == "wer" else f"Δ {METRICS.get(chosen.metric, chosen.metric)}"
     heading = "Measured by retraining without the slice"
@@ -159,7 +160,7 @@ def _matrix(rows: Sequence[Heading], columns: Sequence[Heading], chosen: Chosen,
     predicted = {k: chosen.predicted(e) for k, e in chosen.cells.items()}
     values = [p.value for p in predicted.values() if p]
     if chosen.attribution and chosen.fidelity and values:
-        top = palette.round_up(max(map(abs, values)))
+        top = formats.round_up(max(map(abs, values)))
         decimals = formats.decimals_for(max(map(abs, values)), 2)
         note = f"{chosen.attribution.unit} · fidelity {chosen.fidelity.short()}"
         cells = {k: _predicted_cell(k, p, decimals) for k, p in predicted.items() if p}

@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard import formats, links
+from dashboard import links
 from dashboard.clickable import clickable, show
-from dashboard.markup import Markup, join, tag
 from dashboard.pieces.bars import Bar, bars
 from dashboard.pieces.figures import Figure, figures
 from dashboard.pieces.notes import nothing, reading, status
@@ -16,7 +15,9 @@ from dashboard.pieces.tables import Column, Row, digest, pager, table
 from dashboard.queries import integrity, overview
 from dashboard.record import ask, opened, state
 from dashboard.views import View
+from lineage import formats
 from lineage.chain import SCHEME
+from lineage.markup import Markup, join, tag
 from lineage.verifier import Report
 
 SIZE = 10  # rows on a page of a list

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from dashboard import formats, links, vault_access
+from dashboard import links, vault_access
 from dashboard.cards import lineage_button, lineage_window, player
 from dashboard.clickable import clickable, show
-from dashboard.markup import Markup, join, tag
 from dashboard.measures import Rate
 from dashboard.pieces.forest import Line, forest
 from dashboard.pieces.notes import nothing, reading
@@ -31,6 +30,8 @@ from dashboard.queries.utterances import ORDERS, Utterance, tally, utterance, ut
 from dashboard.record import ask
 from dashboard.texts import normalised
 from dashboard.views import View
+from lineage import formats
+from lineage.markup import Markup, join, tag
 from training import wer
 
 SIZE = 10

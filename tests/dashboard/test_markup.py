@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import palette
-from dashboard.markup import Markup, join, tag, text
-from dashboard.pieces.forest import axis
 from dashboard.pieces.words import aligned
+from lineage.markup import Markup, join, tag, text
 from training.wer import align
 
 HOSTILE = "<script>alert('x')</script>\" onclick=\"x"
@@ -73,11 +72,3 @@ def test_the_scale_is_centred_at_zero() -> None:
     blue = [int(palette.shade(-v / 10, 1.0).fill[5:], 16) for v in range(11)]
     assert red == sorted(red, reverse=True)
     assert blue == sorted(blue, reverse=True)
-
-
-@pytest.mark.parametrize(("reach", "end"), [(35.6, 40.0), (100, 100.0), (0.07, 0.08), (0, 1.0), (11, 12.5)])
-def test_axes_end_on_a_tick(reach: float, end: float) -> None:
-    last, step = axis(reach)
-    assert last == pytest.approx(end)
-    assert last >= reach
-    assert last / step == pytest.approx(round(last / step))

@@ -1,4 +1,4 @@
-"""Numbers as people read them, the same on every page.
+"""Numbers as people read them, the same on every page and in every report.
 
 Rates in per cent with one decimal, differences of rates in points with their sign, influences in their own unit with three
 significant digits, a real minus sign, and a space that does not break between a number and its unit. What is not known is
@@ -115,3 +115,20 @@ def count(value: int | None, noun: str, plural: str | None = None) -> str:
     if value is None:
         return f"{UNKNOWN} {plural or noun + 's'}"
     return f"{number(value)}{GAP}{noun if value == 1 else plural or noun + 's'}"
+
+
+def round_up(value: float) -> float:
+    """The next of 1, 2, 2.5, 5 × 10ⁿ: a readable end for a scale or an axis."""
+    if not value or not math.isfinite(value):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(abs(value)))
+    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= abs(value) * (1 - 1e-9)))
+
+
+def axis(low: float, high: float) -> tuple[float, float, float]:
+    """Ends of an axis that holds 0, `low` and `high`, and the step of its ticks, which both ends and 0 are among."""
+    if not (math.isfinite(low) and math.isfinite(high)) or low >= 0 >= high:
+        return 0.0, 1.0, 0.25
+    low, high = min(low, 0.0), max(high, 0.0)
+    step = round_up((high - low) / 5)
+    return step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9), step

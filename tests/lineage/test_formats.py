@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard import formats
+from lineage import formats
 
 
 def plain(text: str) -> str:
@@ -73,3 +73,21 @@ def test_no_number_breaks_a_format(value: float) -> None:
         assert text
         assert "nan" not in text
         assert "-" not in text  # the minus sign is a real one
+
+
+@pytest.mark.parametrize(("reach", "end"), [(35.6, 40.0), (100, 100.0), (0.07, 0.08), (0, 1.0), (11, 12.5)])
+def test_axes_end_on_a_tick(reach: float, end: float) -> None:
+    first, last, step = formats.axis(0, reach)
+    assert (first, last) == (0, pytest.approx(end))
+    assert last >= reach
+    assert last / step == pytest.approx(round(last / step))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_an_axis_holds_zero_and_what_is_on_it(low: float, high: float) -> None:
+    low, high = sorted((low, high))
+    first, last, step = formats.axis(low, high)
+    assert first <= 0 <= last
+    assert first <= low + 1e-6 * step
+    assert last >= high - 1e-6 * step
+    assert all(abs(end / step - round(end / step)) < 1e-6 for end in (first, last))
