@@ -26,9 +26,10 @@ from typing import Any
 from uuid import UUID
 
 from influence import bank
+from influence.checks import Check, check, met
 from influence.controls import Match
-from influence.design import PLANTED, Comparison
-from influence.hypotheses import OPEN, REFUTED, SUPPORTED, Answer, answer
+from influence.design import Comparison
+from influence.hypotheses import OPEN, Answer, answer
 from influence.matched_pairs import MatchedPairs
 from influence.outlook import outlook
 from influence.panels import USUAL, Array, Generalise, Metric, Outcome
@@ -37,13 +38,11 @@ from influence.planfile import CONTROLS, AuditPlan, Executor
 from influence.request import Request, request
 from influence.sequential import Sequential
 from influence.statistics import Effect, EvalSlice, LeftOut, Questions
-from influence.verdicts import HURTS, NO_EFFECT
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.runs import RunInfo
 from lineage.sets import members
-from lineage.slices import WHOLE
 from lineage.store import Store
 from training.bootstrap import LEVEL, REPLICATES
 from training.calibration import utterance_outcomes
@@ -56,17 +55,6 @@ from training.predict import described, recorded, spoken_and_heard
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.wer import align
-
-
-@dataclass(frozen=True)
-class Check:
-    """A control of the audit itself: `kind` 'power' (a planted slice has to hurt) or 'null' (a null slice to do nothing)."""
-
-    kind: str
-    slice: str
-    verdict: str
-    holds: bool
-    said: str
 
 
 @dataclass(frozen=True)
@@ -516,37 +504,9 @@ def _report(
     *,
     reused: bool,
 ) -> AuditReport:
-    checks = tuple(_checks(asked, found))
-    met = {
-        "refuted": any(a.verdict == REFUTED for a in answers),
-        "unsupported": any(a.verdict != SUPPORTED for a in answers),
-        "hurts": any(e.verdict == HURTS and e.intervention != PLANTED for e in found),
-        "failures": bool(failures),
-        "power": any(c.kind == "power" and not c.holds for c in checks),
-        "null": any(c.kind == "null" and not c.holds for c in checks),
-    }
-    failed = tuple(name for name in asked.fail_on if met[name])
+    checks = check(found, planted=asked.planted is not None, null=asked.null)
+    failed = met(asked.fail_on, found, answers, checks, failures)
     return AuditReport(
         asked.digest, run_id, plan_run, tuple(found), retrainings, trained, wall_s, dict(failures), reused,
         tuple(answers), checks, failed, asked.amends, planned,
     )  # fmt: skip
-
-
-def _checks(asked: Request, found: Sequence[Effect]) -> list[Check]:
-    """What became of the plan's own controls: the planted slice is found to hurt, the null slices to do nothing."""
-    cells = {
-        (e.train_slice, e.eval_slice): e for e in found if e.metric == "wer" and e.intervention in ("remove", PLANTED)
-    }
-    out = []
-    if asked.planted is not None:
-        cell = cells.get((PLANTED, WHOLE.name))
-        verdict = cell.verdict if cell else "not measured"
-        said = "the planted slice is found" if verdict == HURTS else "the audit's power is not shown"
-        out.append(Check("power", PLANTED, verdict, verdict == HURTS, said))
-    for name in asked.null:
-        cell = cells.get((name, name)) or cells.get((name, WHOLE.name))
-        verdict = cell.verdict if cell else "not measured"
-        holds = verdict.startswith(NO_EFFECT)
-        said = "no effect, as expected" if holds else "not shown to be without effect"
-        out.append(Check("null", name, verdict, holds, said))
-    return out

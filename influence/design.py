@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from influence import controls
+from influence.checks import PLANTED
 from influence.controls import ENOUGH, Removal
 from influence.interventions import AS_IT_IS, Case, Intervention, Making, Target, Variation
 from influence.interventions.relabel import corruption
@@ -28,8 +29,6 @@ from lineage.runs import Run
 from lineage.sets import SampleSet, resolve_set
 from lineage.slices import FrozenSlice, Slice
 from lineage.store import Store
-
-PLANTED = "planted"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """HTML that cannot be broken by what is in the data.
 
 `tag` builds an element whose text and attributes are escaped; only what `tag` and its friends made (`Markup`) is taken as
-HTML. So a transcript of `<script>` is shown as these eight characters, wherever it goes.
+HTML. So a transcript of `<script>` is shown as these eight characters, wherever it goes, and characters that neither HTML nor
+XML has room for (NUL and its like) as U+FFFD.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
+from html import escape as _escape
 from typing import TypeAlias
 
 
@@ -16,6 +17,8 @@ class Markup(str):
 
     __slots__ = ()
 
+
+_NOWHERE = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(55296, 57344), 65534, 65535), "�")
 
 Content: TypeAlias = "str | Markup | Iterable[str | Markup] | None"
 
@@ -45,3 +48,8 @@ def tag(name: str, content: Content = None, /, **attributes: str | int | float |
 def join(parts: Iterable[str | Markup], between: str | Markup = "") -> Markup:
     """Several things with something between them."""
     return Markup(text(between).join(text(part) for part in parts))
+
+
+def escape(content: str) -> str:
+    """Text as it may stand in an element or, within double quotes, in an attribute."""
+    return _escape(content.translate(_NOWHERE))
