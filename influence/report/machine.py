@@ -1,0 +1,75 @@
+"""The report for programs: one JSON document whose shape is fixed by `schema.json` and named by `FORMAT`.
+
+Law: within a format fields are only ever added. Figures are in the units of the record (0.02 is two points of WER), unknown
+ones are null, and the same record gives the same document.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+from influence.report.reading import commands
+from influence.report.record import AuditRecord
+from lineage.sets import SampleSet
+
+FORMAT = "earmark.audit-report.v1"
+UNITS = {"wer": "errors per reference word", "loss": "nats per reference word"}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the document."""
+    found: dict[str, Any] = json.loads(resources.files("influence.report").joinpath("schema.json").read_text())
+    return found
+
+
+def to_json(record: AuditRecord) -> dict[str, Any]:
+    """The document."""
+    value = {
+        "format": FORMAT,
+        "audit": record.audit,
+        "name": record.name,
+        "run": asdict(record.entry),
+        "plan": asdict(record.plan) if record.plan else None,
+        "first_retraining": asdict(record.first) if record.first else None,
+        "amends": record.amends,
+        "declared": record.declared,
+        "declaration": record.declaration,
+        "sets": {"train": _set(record.train), "evaluation": _set(record.evaluation)},
+        "slices": {"train": record.laid_out.get("train") or [], "evaluation": record.laid_out.get("tested") or []},
+        "hypotheses": [a.to_json() for a in record.answers],
+        "units": {m: UNITS.get(m) for m in record.metrics},
+        "effects": [asdict(e) for e in record.effects],
+        "checks": [asdict(c) for c in record.checks],
+        "failed": list(record.failed),
+        "failures": dict(record.failures),
+        "costs": asdict(record.costs),
+        "code": record.code,
+        "environments": [asdict(s) for s in record.settings],
+        "commands": commands(record),
+        "checkpoint": dict(record.checkpoint),
+        "public_key": record.public_key,
+    }
+    plain: dict[str, Any] = _plain(value)
+    return plain
+
+
+def _set(found: SampleSet | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"digest": found.digest, "name": found.name, "size": found.size, "duration_s": found.duration_s}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: times in ISO 8601, what is not finite null."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,136 @@
+"""One HTML file of one audit, to be read, printed and filed: the answers first, then the evidence, then how it was come by.
+
+It stands by itself: no script, no font, no picture from anywhere. Everything that comes out of the record goes through
+`lineage.markup`. Laws: the same record gives the same bytes; the file is well-formed as XML, too.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from influence.hypotheses import OPEN, REFUTED, SUPPORTED
+from influence.report import conduct, reading, words
+from influence.report.forest import forest, name, verdict
+from influence.report.matrix import matrix
+from influence.report.parts import paragraph, plural, section
+from influence.report.record import AuditRecord
+from influence.statistics import Effect
+from lineage import formats
+from lineage.markup import Markup, join, tag
+from lineage.slices import WHOLE
+
+
+def page(record: AuditRecord) -> str:
+    """The file's text."""
+    style = Markup(resources.files("influence.report").joinpath("style.css").read_text())
+    title = f"Ablation audit: {record.name}"
+    parts = [
+        tag("header", [tag("h1", title), _summary(record)]),
+        _answers(record),
+        *_evidence(record),
+        conduct.controls(record),
+        conduct.asked(record),
+        conduct.looks(record),
+        conduct.failures(record),
+        conduct.costs(record),
+        conduct.environment(record),
+        reading.reproduce(record),
+        reading.how_to_read(record),
+        reading.limits(record),
+    ]
+    head = tag(
+        "head",
+        [
+            Markup('<meta charset="utf-8"/><meta name="viewport" content="width=device-width, initial-scale=1"/>'),
+            Markup('<meta name="referrer" content="no-referrer"/>'),
+            tag("title", title),
+            tag("style", style),
+        ],
+    )
+    body = tag("body", tag("main", join(parts, "\n")))
+    return f"<!DOCTYPE html>\n{tag('html', join([head, body], chr(10)), lang='en')}\n"
+
+
+def _summary(record: AuditRecord) -> Markup:
+    found = [words.kind(a.verdict) for a in record.answers]
+    if found:
+        told = ", ".join(f"{found.count(k)} {k}" for k in (SUPPORTED, REFUTED, OPEN) if k in found)
+        lead = f"Of {plural(len(found), 'declared hypothesis', 'declared hypotheses')}: {told}."
+    else:
+        lead = "No hypothesis was declared; a verdict on every slice is given below."
+    on = f" of {record.train.name}" if record.train else ""
+    looked = f", looking at errors on {record.evaluation.name}" if record.evaluation else ""
+    done = (
+        f"{plural(record.costs.retrainings, 'retraining')}{on}{looked}; finished {formats.moment(record.entry.ended)}."
+    )
+    return join(
+        [tag("p", lead, class_="lead"), tag("p", [f"{done} Audit ", tag("code", record.audit)], class_="quiet")]
+    )
+
+
+def _answers(record: AuditRecord) -> Markup:
+    parts: list[Markup] = []
+    if record.answers:
+        items = [
+            _item(
+                a.verdict, a.sentence, f"{a.reason}; p {words.p_value(a.p_adjusted)}, corrected for all of the family."
+            )
+            for a in record.answers
+        ]
+        parts.append(tag("ul", items, class_="answers"))
+    own = _own(record, record.metrics[0]) if record.metrics else []
+    if own:
+        parts.append(tag("h3", f"Slice by slice, {words.metric_name(record.metrics[0])}"))
+        parts.append(tag("ul", [_said(e) for e in own], class_="answers"))
+    if record.failed:
+        parts.append(paragraph(f"The plan says to fail on: {', '.join(record.failed)}. The exit status was 1."))
+    if record.failures:
+        parts.append(paragraph(f"{plural(len(record.failures), 'retraining')} failed; what that leaves open is below."))
+    return section("Answers", *parts or [paragraph("Nothing was measured.")])
+
+
+def _said(e: Effect) -> Markup:
+    what = e.train_slice if words.removed(e) else words.done(e)
+    return _item(e.verdict, what, f"{words.sentence(e)} {e.reason}." if e.reason else words.sentence(e))
+
+
+def _item(said: str, of: str, why: str) -> Markup:
+    return tag("li", [verdict(said), ": ", name(of), tag("div", name(why), class_="quiet")])
+
+
+def _own(record: AuditRecord, metric: str) -> list[Effect]:
+    """What each thing that was done did to its own slice, or to everything where that has no counterpart."""
+    cells = {(words.done(e), e.eval_slice): e for e in record.effects if e.metric == metric}
+    found = []
+    for e in {words.done(e): e for e in reversed(record.effects)}.values():
+        cell = cells.get((words.done(e), e.train_slice)) or cells.get((words.done(e), WHOLE.name))
+        found += [cell] if cell else []
+    return sorted(found, key=lambda e: (not words.known(e), -e.estimate, words.done(e)))
+
+
+def _evidence(record: AuditRecord) -> list[Markup]:
+    out = []
+    for metric in record.metrics:
+        effects = [e for e in record.effects if e.metric == metric]
+        said = words.metric_name(metric)
+        level = formats.percent(record.level, 0)
+        sign = "Positive: worse without the slice, so its data helps" if all(map(words.removed, effects)) else (
+            "Positive: worse under the intervention"
+        )  # fmt: skip
+        own = [e for e in effects if e.train_slice == e.eval_slice]
+        whole = [e for e in effects if e.eval_slice == WHOLE.name and e.train_slice != WHOLE.name]
+        legend = f"{sign}. {level} intervals; band: what counts as none; hollow: the same done to random samples."
+        out.append(
+            section(
+                f"Effects on {said}",
+                forest(own, f"{said} of each slice on itself. {legend}"),
+                forest(whole, f"{said} of each slice on everything. {legend}"),
+                matrix(
+                    effects, f"{said}, all slices on all slices: change above its {level} interval. {_LEGEND} {sign}."
+                ),
+            )
+        )
+    return out
+
+
+_LEGEND = "▲ helps, ▼ hurts, = no effect larger than the margin, ? not identifiable."
