@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -26,7 +25,7 @@ def instant(at: datetime) -> str:
 def controls(record: AuditRecord) -> Markup:
     """Random removals, the null slices, the planted slice."""
     parts = [paragraph(_random(record))]
-    ranked = [e for e in record.effects if e.rank_p is not None and e.train_slice == e.eval_slice]
+    ranked = [e for e in record.effects if e.rank_p is not None and e.train_slice == e.eval_slice and _enough(record)]
     if record.checks:
         what = {"power": "Positive control: a random slice whose words were corrupted has to hurt",
                 "null": "Negative control: a slice of which no effect was expected"}  # fmt: skip
@@ -46,6 +45,11 @@ def controls(record: AuditRecord) -> Markup:
     return section("Controls", *parts)
 
 
+def _enough(record: AuditRecord) -> bool:
+    """Whether there are random removals enough for a rank to say something."""
+    return int((record.declared.get("controls") or {}).get("number", 0)) >= ENOUGH
+
+
 def _random(record: AuditRecord) -> str:
     chosen = record.declared.get("controls")
     controlled = any(e.control is not None for e in record.effects)
@@ -61,7 +65,7 @@ def _random(record: AuditRecord) -> str:
         return f"Random sets of {sizes} samples were left out; a line through the origin is fitted to them."
     matched = "" if chosen.get("match") == "count" else f" and as many {chosen.get('match')}"
     several = plural(int(chosen.get("number", 0)), "random removal")
-    same = "the same in every seed" if chosen.get("number", 0) >= ENOUGH else "drawn anew for every seed"
+    same = "the same in every seed" if _enough(record) else "drawn anew for every seed"
     return f"Beside each slice {several} of as many samples{matched} were done, {same}. Verdicts are about what goes beyond."
 
 
@@ -70,7 +74,7 @@ def asked(record: AuditRecord) -> Markup:
     declared, stated = record.declared, record.declaration
     recipe = declared.get("recipe") or {}
     seeds = declared.get("seeds") or [f"{max((e.seeds for e in record.effects), default=0)} of them"]
-    margins = {m: SCALE.get(m, 1.0) * v for m, v in (stated.get("margins") or {}).items()}
+    margins = {m: SCALE.get(m, 1.0) * v for m, v in sorted((stated.get("margins") or {}).items(), reverse=True)}
     rows: list[Fact] = [
         ("Audit", tag("code", record.audit)),
         ("Amends", tag("code", record.amends) if record.amends else None),
@@ -82,7 +86,7 @@ def asked(record: AuditRecord) -> Markup:
         ("Claims are about", _CLAIMS.get(stated.get("generalise", ""))),
         ("Level of intervals", formats.percent(record.level, 0)),
         ("Counts as none", ", ".join(f"{words.metric_name(m)} ±{v:g} {words.unit(m)}" for m, v in margins.items())),
-        ("Families", _FAMILIES),
+        ("Families", _FAMILIES + (_SCREENED if stated.get("screening") else _DECLARED)),
         ("Fails on", ", ".join(declared.get("fail_on") or ())),
     ]
     parts = [facts(rows), *_registered(record)]
@@ -103,8 +107,10 @@ def asked(record: AuditRecord) -> Markup:
 _CLAIMS = {"speakers": "speakers like those tested", "utterances": "these very speakers"}
 _FAMILIES = (
     "for each metric and kind of intervention, slices on themselves are one family and slices on others a second; the declared "
-    "hypotheses are one of their own. In each, Holm's correction bounds the probability of any false claim."
+    "hypotheses are one of their own. "
 )
+_DECLARED = "In each, Holm's correction bounds the probability of any false claim."
+_SCREENED = "This audit screens: Benjamini and Hochberg's correction bounds the share of verdicts that are false."
 _RECIPE = ("name", "family", "base", "method", "epochs", "steps", "batch_size", "learning_rate", "transcripts", "seed")
 
 
@@ -128,7 +134,9 @@ def _registered(record: AuditRecord) -> list[Markup]:
         rows.append(_entry("First retraining began", record.first, record.first.started))
     rows.append(_entry("Audit finished", record.entry, record.entry.ended))
     told = "The plan stands in the signed log before the first retraining that was done for it. "
-    if record.first is None:
+    if record.first is None and not record.costs.before:
+        told = "No retraining of it is on record. "
+    elif record.first is None:
         told = "No retraining was done for this plan: all of them were on record when it was registered. "
     before = record.costs.before
     if before:
@@ -221,8 +229,3 @@ def environment(record: AuditRecord) -> Markup:
             paragraph("They did not all run in one environment: small differences between them may be its doing.")
         )
     return section("Code and environment", *parts)
-
-
-def as_json(value: object) -> str:
-    """JSON as it is printed: sorted, so that the same record gives the same text."""
-    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)

@@ -14,6 +14,7 @@ from influence.report import words
 from influence.statistics import Effect
 from lineage import formats
 from lineage.markup import Markup, join, tag
+from lineage.slices import WHOLE
 
 HEIGHT = 30  # of a row, in CSS pixels
 ABOVE, BELOW = 11, 22  # where the change and its control stand in it
@@ -27,11 +28,11 @@ def forest(effects: Sequence[Effect], caption: str) -> Markup:
     ordered = sorted(effects, key=lambda e: (not words.known(e), -e.estimate, words.done(e), e.eval_slice))
     low, high, step = _axis(ordered)
     controlled = any(e.control is not None for e in ordered)
-    where = {e.eval_slice for e in ordered}
+    several = any(e.eval_slice not in (e.train_slice, WHOLE.name) for e in ordered)
     unit = words.unit(metric)
     head = [
         tag("th", _doing(ordered), scope="col"),
-        *([tag("th", "Errors on", scope="col")] if len(where) > 1 else []),
+        *([tag("th", "Errors on", scope="col")] if several else []),
         tag("th", _ticks(low, high, step, metric), scope="col", class_="plot"),
         tag("th", f"Change, {unit}" if unit else "Change", scope="col", class_="number"),
         *([tag("th", "At random", scope="col", class_="number")] if controlled else []),
@@ -39,7 +40,7 @@ def forest(effects: Sequence[Effect], caption: str) -> Markup:
         tag("th", "p, corrected", scope="col", class_="number"),
         tag("th", "Verdict", scope="col"),
     ]
-    body = [_row(e, low, high, controlled, len(where) > 1, all(map(words.removed, ordered))) for e in ordered]
+    body = [_row(e, low, high, controlled, several, all(map(words.removed, ordered))) for e in ordered]
     return tag("table", [tag("caption", caption), tag("thead", tag("tr", head)), tag("tbody", body)], class_="forest")
 
 
@@ -124,15 +125,14 @@ def _drawing(e: Effect, low: float, high: float) -> Markup:
 
 
 def _ticks(low: float, high: float, step: float, metric: str) -> Markup:
-    places = [low + i * step for i in range(round((high - low) / step) + 1)]
-    shown = [
-        (100 * (p - low) / (high - low), formats.signed(p, formats.decimals_for(step, 2)) if p else "0") for p in places
-    ]
-    while len(shown) > 7:
-        shown = shown[::2]
-    marks = [
-        tag("text", said, x=f"{at:.2f}%", y=12, text_anchor="start" if at < 1 else "end" if at > 99 else "middle")
-        for at, said in shown
-    ]
+    first, last = round(low / step), round(high / step)
+    decimals = formats.decimals_for(step, 1)
+    marks = []
+    for i in range(first, last + 1):
+        at = 100 * (i - first) / (last - first)
+        anchor = "start" if at < 1 else "end" if at > 99 else "middle"
+        said = formats.signed(i * step, decimals) if i else "0"
+        minor = "minor" if i % 2 else None  # left out where space is short
+        marks.append(tag("text", said, x=f"{at:.2f}%", y=12, text_anchor=anchor, class_=minor))
     title = tag("title", f"Axis of changes of {words.metric_name(metric)}, {low:g} to {high:g} {words.unit(metric)}")
     return tag("svg", [title, join(marks)], width="100%", height=16, role="img")

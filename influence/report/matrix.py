@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from influence.report import words
@@ -17,7 +18,8 @@ def matrix(effects: Sequence[Effect], caption: str) -> Markup:
     done = list(dict.fromkeys(words.done(e) for e in effects))
     tested = list(dict.fromkeys(e.eval_slice for e in effects))
     cells = {(words.done(e), e.eval_slice): e for e in effects}
-    blocks = [tested[i : i + ACROSS] for i in range(0, len(tested), ACROSS)]
+    wide = math.ceil(len(tested) / math.ceil(len(tested) / ACROSS)) if tested else 1
+    blocks = [tested[i : i + wide] for i in range(0, len(tested), wide)]
     bare = all(map(words.removed, effects))
     tables = []
     for number, block in enumerate(blocks, 1):

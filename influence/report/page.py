@@ -7,6 +7,7 @@ It stands by itself: no script, no font, no picture from anywhere. Everything th
 from __future__ import annotations
 
 from importlib import resources
+from itertools import groupby
 
 from influence.hypotheses import OPEN, REFUTED, SUPPORTED
 from influence.report import conduct, reading, words
@@ -15,9 +16,12 @@ from influence.report.matrix import matrix
 from influence.report.parts import paragraph, plural, section
 from influence.report.record import AuditRecord
 from influence.statistics import Effect
+from influence.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
 from lineage import formats
 from lineage.markup import Markup, join, tag
 from lineage.slices import WHOLE
+
+_ORDER = (HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE)
 
 
 def page(record: AuditRecord) -> str:
@@ -81,7 +85,7 @@ def _answers(record: AuditRecord) -> Markup:
     own = _own(record, record.metrics[0]) if record.metrics else []
     if own:
         parts.append(tag("h3", f"Slice by slice, {words.metric_name(record.metrics[0])}"))
-        parts.append(tag("ul", [_said(e) for e in own], class_="answers"))
+        parts.append(_verdicts(own))
     if record.failed:
         parts.append(paragraph(f"The plan says to fail on: {', '.join(record.failed)}. The exit status was 1."))
     if record.failures:
@@ -89,13 +93,30 @@ def _answers(record: AuditRecord) -> Markup:
     return section("Answers", *parts or [paragraph("Nothing was measured.")])
 
 
-def _said(e: Effect) -> Markup:
-    what = e.train_slice if words.removed(e) else words.done(e)
-    return _item(e.verdict, what, f"{words.sentence(e)} {e.reason}." if e.reason else words.sentence(e))
+def _verdicts(effects: list[Effect]) -> Markup:
+    """What each verdict was said of; where nothing could be said, why."""
+    items = []
+    for found, several in groupby(
+        sorted(effects, key=lambda e: _ORDER.index(words.kind(e.verdict))), lambda e: e.verdict
+    ):
+        same = list(several)
+        if words.kind(found) == NOT_IDENTIFIABLE:
+            by_reason: dict[str, list[Effect]] = {}
+            for e in same:
+                by_reason.setdefault(e.reason, []).append(e)
+            items += [_item(found, ", ".join(map(_subject, those)), f"{why}.") for why, those in by_reason.items()]
+        else:
+            items.append(_item(found, "; ".join(f"{_subject(e)} {words.change(e)}" for e in same)))
+    return tag("ul", items, class_="answers")
 
 
-def _item(said: str, of: str, why: str) -> Markup:
-    return tag("li", [verdict(said), ": ", name(of), tag("div", name(why), class_="quiet")])
+def _subject(e: Effect) -> str:
+    return e.train_slice if words.removed(e) else words.done(e)
+
+
+def _item(said: str, of: str, why: str = "") -> Markup:
+    reason = [tag("div", name(words.capital(why)), class_="quiet")] if why else []
+    return tag("li", [verdict(said), ": ", name(of), *reason])
 
 
 def _own(record: AuditRecord, metric: str) -> list[Effect]:
@@ -123,10 +144,11 @@ def _evidence(record: AuditRecord) -> list[Markup]:
         out.append(
             section(
                 f"Effects on {said}",
-                forest(own, f"{said} of each slice on itself. {legend}"),
-                forest(whole, f"{said} of each slice on everything. {legend}"),
+                forest(own, f"{words.capital(said)} of each slice on itself. {legend}"),
+                forest(whole, f"{words.capital(said)} of each slice on everything. {legend}"),
                 matrix(
-                    effects, f"{said}, all slices on all slices: change above its {level} interval. {_LEGEND} {sign}."
+                    effects,
+                    f"{words.capital(said)}, all slices on all slices: change above its {level} interval. {_LEGEND} {sign}.",
                 ),
             )
         )

@@ -137,7 +137,7 @@ def read(store: Store, ref: str) -> AuditRecord:
     failures = {label: _kind(error) for label, error in sorted(done.result.get("failures", {}).items())}
     checks = check(effects, planted=bool(declared.get("planted")), null=declared.get("null") or ())
     since = [r for r in trained if plan is None or places[r.id].position > places[plan.id].position]
-    sets = {s.digest: s for s in sample_sets(store)}
+    sets = {s.digest: s for s in reversed(sample_sets(store))}  # by the name that each had first
     data = [sets.get(digest) for digest in (*done.inputs, "", "")[:2]]
     return AuditRecord(
         audit=done.config["audit"],

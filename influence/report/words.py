@@ -91,6 +91,11 @@ def sentence(effect: Effect) -> str:
     return f"{done(effect)}, {name} on {effect.eval_slice}: {change(effect)}{beside}."
 
 
+def capital(text: str) -> str:
+    """As the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def p_value(p: float | None) -> str:
     """With three decimals, or how far below."""
     if p is None:
