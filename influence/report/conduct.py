@@ -13,7 +13,7 @@ from influence.report.forest import name, verdict
 from influence.report.parts import Fact, facts, paragraph, plural, section, table
 from influence.report.record import AuditRecord, Entry
 from lineage import formats
-from lineage.markup import Content, Markup, tag
+from lineage.markup import Content, Markup, join, tag
 from lineage.sets import SampleSet
 
 
@@ -87,6 +87,8 @@ def asked(record: AuditRecord) -> Markup:
         ("Level of intervals", formats.percent(record.level, 0)),
         ("Counts as none", ", ".join(f"{words.metric_name(m)} ±{v:g} {words.unit(m)}" for m, v in margins.items())),
         ("Families", _FAMILIES + (_SCREENED if stated.get("screening") else _DECLARED)),
+        ("Null slices", join(map(name, declared.get("null") or ()), ", ")),
+        ("Planted", ", ".join(f"{k} {v}" for k, v in (declared.get("planted") or {}).items())),
         ("Fails on", ", ".join(declared.get("fail_on") or ())),
     ]
     parts = [facts(rows), *_registered(record)]
@@ -194,18 +196,24 @@ def failures(record: AuditRecord) -> Markup:
 
 def costs(record: AuditRecord) -> Markup:
     """What it took."""
-    c = record.costs
+    c, spent = record.costs, record.costs.spent
     reused = f", {c.before} of them on record before" if c.before else ""
+    energy = (
+        ""
+        if spent.energy_j is None
+        else f"{formats.number(spent.energy_j / 3.6e6, 3)}{formats.GAP}kWh, as far as it was metered"
+    )
+    money = "" if spent.money is None else f"{formats.number(spent.money, 2)} at the prices on record"
     return section(
         "Costs",
         facts(
             [
                 ("Retrainings", f"{c.retrainings}{reused}"),
-                ("Processor time", f"{formats.elapsed(c.cpu_s)} of trainings and evaluations done for this audit"),
-                (
-                    "Saved by the bank",
-                    f"{formats.elapsed(c.cpu_before_s)} of processor time" if c.cpu_before_s else None,
-                ),
+                ("Processor time", f"{formats.elapsed(spent.cpu_s)} of trainings and evaluations done for this audit"),
+                ("GPU time", formats.elapsed(spent.gpu_s) if spent.gpu_s else None),
+                ("Energy", energy),
+                ("Money", money),
+                ("Saved by the bank", f"{formats.elapsed(c.saved.cpu_s)} of processor time" if c.before else None),
                 ("From plan to result", formats.elapsed(c.wall_s) if c.wall_s is not None else None),
             ]
         ),
@@ -217,10 +225,18 @@ def environment(record: AuditRecord) -> Markup:
     rows: list[list[Content]] = []
     for s in record.settings:
         e: Mapping[str, Any] = s.environment
-        machine = ", ".join(str(e[k]) for k in ("platform", "machine", "cpu") if e.get(k))
+        machine = [*(str(e[k]) for k in ("platform", "system", "machine", "cpu") if e.get(k)), *(e.get("gpus") or ())]
+        commit = str((e.get("code") or {}).get("commit") or "")[:12]
         packages = ", ".join(f"{n} {v}" for n, v in sorted((e.get("packages") or {}).items()))
-        rows.append([plural(s.retrainings, "retraining"), tag("code", s.code), f"Python {e.get('python', formats.UNKNOWN)}",
-                     f"{machine}; {plural(int(e.get('threads') or 1), 'thread')} each", packages])  # fmt: skip
+        rows.append(
+            [
+                plural(s.retrainings, "retraining"),
+                tag("code", f"{s.code} {commit}".rstrip()),
+                f"{e.get('python', formats.UNKNOWN)}",
+                f"{', '.join(machine)}; {plural(int(e.get('threads') or 1), 'thread')} each",
+                packages,
+            ]
+        )
     parts = [facts([("Code of the audit", tag("code", record.code))])]
     if rows:
         parts.append(table("Where the retrainings ran", ["Retrainings", "Code", "Python", "Machine", "Packages"], rows))

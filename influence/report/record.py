@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -25,9 +25,13 @@ from lineage.sets import SampleSet, sample_sets
 from lineage.store import Store
 from lineage.subjects import without_folder
 from lineage.verifier import checkpoint_text
+from training.costs import Cost, costs, total
 
 FEWEST_DIGITS = 4
-ENVIRONMENT = ("python", "platform", "machine", "cpu", "threads", "packages")
+ENVIRONMENT = (
+    "python", "platform", "system", "machine", "cpu", "capability", "gpus", "gpu_driver", "cuda", "threads", "code", "packages",
+    "installed",
+)  # fmt: skip
 RAISED = re.compile(r"(?:\w+\.)*([A-Z]\w*)(?::|$)")
 
 
@@ -44,17 +48,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the audit took: seconds of processor and of clock, of trainings and their evaluations together.
+    """What the audit took, trainings and their evaluations together (see `training.costs`).
 
     `retrainings` were needed, of the `planned` ones; `before` of them were on record when the plan was registered, and what
-    they had cost is in `cpu_before_s`, not in `cpu_s`. `wall_s` is from the plan's registration to the end of the audit.
+    they had cost is `saved`, not `spent`. `wall_s` is from the plan's registration to the end of the audit.
     """
 
     retrainings: int
     planned: int
     before: int
-    cpu_s: float
-    cpu_before_s: float
+    spent: Cost
+    saved: Cost
     wall_s: float | None
 
 
@@ -155,7 +159,7 @@ def read(store: Store, ref: str) -> AuditRecord:
         checks=checks,
         failed=met(declared.get("fail_on") or (), effects, answers, checks, failures),
         failures=failures,
-        costs=_costs(done, plan, trained, since, runs.values()),
+        costs=_costs(store, done, plan, trained, since),
         settings=_settings(trained),
         code=done.code_version,
         model=next((r.id for r in trained if not _changed(r, done)), None),
@@ -199,19 +203,23 @@ def _effects(store: Store, done: RunInfo) -> Iterable[Effect]:
 
 
 def _costs(
-    done: RunInfo, plan: RunInfo | None, trained: list[RunInfo], since: list[RunInfo], runs: Iterable[RunInfo]
+    store: Store, done: RunInfo, plan: RunInfo | None, trained: Sequence[RunInfo], since: Sequence[RunInfo]
 ) -> Costs:
     number = int(done.result.get("retrainings", len(trained)))
-    new, every = {r.id for r in since}, {r.id for r in trained}
-    tested = [r for r in runs if r.kind == "evaluate" and every & set(r.parents) and {*done.inputs[1:]} & set(r.inputs)]
-    spent = sum(r.cpu_s for r in since) + sum(r.cpu_s for r in tested if new & set(r.parents))
-    total = sum(r.cpu_s for r in trained) + sum(r.cpu_s for r in tested)
+    new, every, tested_on = {r.id for r in since}, {r.id for r in trained}, set(done.inputs[1:])
+    spent: list[Cost] = []
+    saved: list[Cost] = []
+    for run, cost in costs(store):
+        tests = run.kind == "evaluate" and tested_on & set(run.inputs)
+        models = {run.id} if run.id in every else every & set(run.parents) if tests else set()
+        if models:
+            (spent if models & new else saved).append(cost)
     return Costs(
         retrainings=number,
         planned=int(done.result.get("planned", number)),
         before=len(trained) - len(since),
-        cpu_s=spent,
-        cpu_before_s=total - spent,
+        spent=total(spent),
+        saved=total(saved),
         wall_s=(done.ended - plan.ended).total_seconds() if plan else done.result.get("wall_s"),
     )
 

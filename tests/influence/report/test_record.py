@@ -69,8 +69,8 @@ def test_the_plan_stands_before_the_first_retraining(record: AuditRecord, kept: 
 
 def test_costs_count_each_run_once(record: AuditRecord, kept: Store) -> None:
     spent = sum(r.cpu_s for r in kept.runs() if r.kind in ("train", "evaluate"))
-    assert (record.costs.retrainings, record.costs.before, record.costs.cpu_before_s) == (6, 0, 0)
-    assert record.costs.cpu_s == pytest.approx(spent)
+    assert (record.costs.retrainings, record.costs.before, record.costs.saved.runs) == (6, 0, 0)
+    assert record.costs.spent.cpu_s == pytest.approx(spent)
     assert [s.retrainings for s in record.settings] == [6]
     whole = kept.resolve_run(record.model or "")
     assert (whole.config["weights"], whole.inputs[0]) == ({}, record.train and record.train.digest)
@@ -82,8 +82,8 @@ def test_retrainings_that_were_there_before_are_told_apart(record: AuditRecord, 
     again = {"name": "again", "recipe": short, "slices": ["accent=north"], "seeds": 2, "controls": {"number": 1}}
     run(kept, AuditPlan.parse({**again, "statistics": {"replicates": 50}}))
     found = read(kept, "again")
-    assert (found.costs.before, found.costs.cpu_s, found.first) == (6, 0, None)
-    assert found.costs.cpu_before_s == pytest.approx(record.costs.cpu_s)
+    assert (found.costs.before, found.costs.spent.runs, found.first) == (6, 0, None)
+    assert found.costs.saved == record.costs.spent
     assert "all of them were on record when it was registered" in page(found)
 
 
