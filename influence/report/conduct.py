@@ -66,7 +66,7 @@ def _random(record: AuditRecord) -> str:
     matched = "" if chosen.get("match") == "count" else f" and as many {chosen.get('match')}"
     several = plural(int(chosen.get("number", 0)), "random removal")
     same = "the same in every seed" if _enough(record) else "drawn anew for every seed"
-    return f"Beside each slice {several} of as many samples{matched} were done, {same}. Verdicts are about what goes beyond."
+    return f"Beside each slice: {several} of as many samples{matched}, {same}. Verdicts are about what goes beyond."
 
 
 def asked(record: AuditRecord) -> Markup:
@@ -204,17 +204,23 @@ def costs(record: AuditRecord) -> Markup:
         else f"{formats.number(spent.energy_j / 3.6e6, 3)}{formats.GAP}kWh, as far as it was metered"
     )
     money = "" if spent.money is None else f"{formats.number(spent.money, 2)} at the prices on record"
+    processor = (
+        f"{formats.elapsed(spent.cpu_s)} of {formats.number(spent.runs)} trainings and evaluations done for this audit"
+    )
     return section(
         "Costs",
         facts(
             [
                 ("Retrainings", f"{c.retrainings}{reused}"),
-                ("Processor time", f"{formats.elapsed(spent.cpu_s)} of trainings and evaluations done for this audit"),
+                ("Processor time", processor if spent.runs else None),
                 ("GPU time", formats.elapsed(spent.gpu_s) if spent.gpu_s else None),
                 ("Energy", energy),
                 ("Money", money),
                 ("Saved by the bank", f"{formats.elapsed(c.saved.cpu_s)} of processor time" if c.before else None),
-                ("From plan to result", formats.elapsed(c.wall_s) if c.wall_s is not None else None),
+                (
+                    "From plan to result" if record.plan else "Wall clock",
+                    formats.elapsed(c.wall_s) if c.wall_s is not None else None,
+                ),
             ]
         ),
     )

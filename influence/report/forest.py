@@ -109,7 +109,7 @@ def _drawing(e: Effect, low: float, high: float) -> Markup:
         return f"{min(100.0, max(0.0, 100 * (scale * value - low) / (high - low))):.2f}%"
 
     parts: list[Markup] = [tag("title", words.sentence(e))]
-    if e.margin is not None:
+    if e.margin is not None and words.known(e):
         left, right = (min(100.0, max(0.0, 100 * (s * scale * e.margin - low) / (high - low))) for s in (-1, 1))
         parts.append(tag("rect", x=f"{left:.2f}%", width=f"{right - left:.2f}%", y=0, height=HEIGHT, class_="band"))
     parts.append(tag("line", x1=x(0), x2=x(0), y1=0, y2=HEIGHT, class_="zero"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from itertools import groupby
 
+from influence.checks import PLANTED
 from influence.hypotheses import OPEN, REFUTED, SUPPORTED
 from influence.report import conduct, reading, words
 from influence.report.forest import forest, name, verdict
@@ -21,6 +22,7 @@ from lineage import formats
 from lineage.markup import Markup, join, tag
 from lineage.slices import WHOLE
 
+FEW = 8  # slices of one verdict whose figures are given with it; those of more stand in the table alone
 _ORDER = (HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE)
 
 
@@ -106,7 +108,8 @@ def _verdicts(effects: list[Effect]) -> Markup:
                 by_reason.setdefault(e.reason, []).append(e)
             items += [_item(found, ", ".join(map(_subject, those)), f"{why}.") for why, those in by_reason.items()]
         else:
-            items.append(_item(found, "; ".join(f"{_subject(e)} {words.change(e)}" for e in same)))
+            told = [f"{_subject(e)} {words.change(e)}" if len(same) <= FEW else _subject(e) for e in same]
+            items.append(_item(found, "; ".join(told)))
     return tag("ul", items, class_="answers")
 
 
@@ -123,7 +126,7 @@ def _own(record: AuditRecord, metric: str) -> list[Effect]:
     """What each thing that was done did to its own slice, or to everything where that has no counterpart."""
     cells = {(words.done(e), e.eval_slice): e for e in record.effects if e.metric == metric}
     found = []
-    for e in {words.done(e): e for e in reversed(record.effects)}.values():
+    for e in {words.done(e): e for e in reversed(record.effects) if e.intervention != PLANTED}.values():
         cell = cells.get((words.done(e), e.train_slice)) or cells.get((words.done(e), WHOLE.name))
         found += [cell] if cell else []
     return sorted(found, key=lambda e: (not words.known(e), -e.estimate, words.done(e)))

@@ -184,3 +184,14 @@ def test_a_whisker_holds_its_dot_and_stays_on_the_axis(value: float, below: floa
 def test_the_same_record_gives_the_same_bytes(bare: Store) -> None:
     put(bare, cells(["b", "a"]), plan={"seeds": [0]})
     assert page(read(bare, "audit")) == page(read(Store.open(bare.root), "audit"))
+
+
+def test_the_planted_slice_is_a_control_and_no_finding(bare: Store) -> None:
+    planted = effect("planted", "all", -0.1, intervention="planted", verdict="hurts")
+    put(bare, [*cells(["a"]), planted], plan={"planted": {"share": 0.1}, "null": ["a"], "fail_on": ["power", "null"]})
+    root = tree(page(read(bare, "audit")))
+    answers = next(root.iter("section"))
+    assert "planted" not in seen(answers)
+    assert "planted ▼ hurts the planted slice is found" in seen(root)
+    assert "a ▲ helps not shown to be without effect" in seen(root)
+    assert "The plan says to fail on: null." in seen(root)
