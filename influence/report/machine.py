@@ -18,7 +18,10 @@ from influence.report.record import AuditRecord
 from lineage.sets import SampleSet
 
 FORMAT = "earmark.audit-report.v1"
-UNITS = {"wer": "errors per reference word", "loss": "nats per reference word"}
+UNITS = {
+    "wer": "errors per reference word", "loss": "nats per reference word", "cer": "errors per reference character",
+    "entity_errors": "share of entities that are wrong", "ece_utterance": "expected calibration error, 0 to 1",
+}  # fmt: skip
 
 
 def schema() -> dict[str, Any]:

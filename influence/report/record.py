@@ -16,6 +16,7 @@ from typing import Any
 
 from influence.checks import Check, check, met
 from influence.hypotheses import Answer
+from influence.panels import METRICS
 from influence.report import words
 from influence.statistics import Effect
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
@@ -102,9 +103,9 @@ class AuditRecord:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Metrics with an effect, WER and loss first."""
+        """Metrics with an effect, WER and loss first, unknown ones last."""
         there = {e.metric for e in self.effects}
-        known = [m for m in ("wer", "loss") if m in there]
+        known = [m for m in METRICS if m in there]
         return (*known, *sorted(there - set(known)))
 
     @property

@@ -62,7 +62,7 @@ def known(effect: Effect) -> bool:
 def number(metric: str, value: float | None) -> str:
     """A change with its sign: points of WER, or the metric's own unit."""
     scaled = None if value is None else SCALE.get(metric, 1.0) * value
-    return formats.signed(scaled, 1 if metric == "wer" else 3)
+    return formats.signed(scaled, 1 if SCALE.get(metric) == 100 else 3)
 
 
 def interval(metric: str, low: float | None, high: float | None) -> str:

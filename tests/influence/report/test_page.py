@@ -178,7 +178,7 @@ def test_a_whisker_holds_its_dot_and_stays_on_the_axis(value: float, below: floa
     assert 0 <= low <= dot <= high <= 100
     zero = next(e for e in drawn.iter("line") if e.get("class") == "zero")
     at = float(zero.get("x1", "").rstrip("%"))
-    assert (dot >= at - 0.01) == (value >= 0) or abs(dot - at) <= 0.01
+    assert abs(dot - at) <= 0.02 or (dot > at) == (value > 0)  # places are rounded to hundredths
 
 
 def test_the_same_record_gives_the_same_bytes(bare: Store) -> None:
