@@ -137,7 +137,7 @@ def fitted(n: int, weights: Functional) -> list[Functional]:
     even = 1 / n - solve @ present.sum(axis=1) / n  # of the total
     nothing = -solve.sum(axis=1)  # of v(none), which every value is counted from
     whole = total(n)
-    found = []
+    found: list[Functional] = []
     for i in range(n):
         functional = {c: even[i] * sign for c, sign in whole.items()}
         functional[0] += nothing[i]

@@ -373,6 +373,45 @@ _TABLES = (
         _col("mapsswe_p", F64, "Of WER: p-value of MAPSSWE over all seeds, about the estimate and these speakers."),
     ),
     _table(
+        "interactions",
+        "What slices of the training data are worth together: Shapley values and interactions, from retrained coalitions.",
+        _low("game", "Digest of the game: its slices, evaluation, seeds and budget.", nullable=False),
+        _low(
+            "measure",
+            "'shapley' (value of one slice), 'interaction' (Grabisch & Roubens), 'deletion' (the same with all other data "
+            "there), 'total' (of all slices).",
+            nullable=False,
+        ),
+        _low("slices", "The training slices concerned, joined by ' × '.", nullable=False),
+        _col("sets", TEXTS, "Digests of those slices."),
+        _low("size", "How many they are.", type=I32),
+        _low("method", "'exact', 'deletion', 'permutations' or 'regression'.", nullable=False),
+        _low("eval_slice", "The slice of the errors.", nullable=False),
+        _low("eval_set", "Digest of that slice.", nullable=False),
+        _low("metric", "'wer' or 'loss'.", nullable=False),
+        _col(
+            "estimate",
+            F64,
+            "In units of the metric. A value is positive where the data lower the error; an interaction is negative where "
+            "either slice makes up for the other, positive where each needs the other.",
+            nullable=False,
+        ),
+        _col("low", F64, "Lower end of its interval."),
+        _col("high", F64, "Upper end of its interval."),
+        _col("level", F64, "Confidence level."),
+        _col("error", F64, "Standard error, that of sampling included."),
+        _col(
+            "sampling_error", F64, "Standard error of having drawn just these coalitions; null where none were drawn."
+        ),
+        _low("seeds", "Paired seeds.", type=I32),
+        _low("coalitions", "Coalitions trained.", type=I32),
+        _low("pairs", "Pairs of permutations or coalitions drawn.", type=I32),
+        _low("replicates", "Bootstrap replicates.", type=I32),
+        _col("p", F64, "Two-sided p-value that it is zero."),
+        _col("p_adjusted", F64, "The same after Holm's correction over the figures of its measure and size."),
+        _low("caution", "What has to be read beside it."),
+    ),
+    _table(
         "consents",
         "Consent given, narrowed and withdrawn, each an event.",
         _id("speaker_key", "The speaker.", nullable=True),

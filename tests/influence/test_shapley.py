@@ -45,11 +45,11 @@ def test_an_additive_game_is_told_without_error(how: Sampling) -> None:
 
 @pytest.mark.parametrize("how", HOW)
 def test_the_error_told_is_the_error_made(how: Sampling) -> None:
-    n, pairs = 6, range(24)
+    n, pairs = 5, range(16)
     v = game(n, 4)
     truth = np.array(shapley(n, v))
     missed, told = [], []
-    for seed in range(60):
+    for seed in range(30):
         drawn = sampler(how, n, seed)
         functionals = drawn.functionals(pairs)
         known = asked_for(functionals)
@@ -57,8 +57,8 @@ def test_the_error_told_is_the_error_made(how: Sampling) -> None:
         missed.append(matrix(functionals, known) @ values - truth)
         told.append(sampling_error(drawn, pairs, known, values))
     made = np.sqrt(np.mean(np.square(missed), axis=0))
-    assert np.sqrt(np.mean(np.square(told))) == pytest.approx(np.sqrt(np.mean(made**2)), rel=0.25)
-    assert np.abs(np.mean(missed, axis=0)).max() < 4 * made.max() / np.sqrt(60)  # no bias that the simulation sees
+    assert np.sqrt(np.mean(np.square(told))) == pytest.approx(np.sqrt(np.mean(made**2)), rel=0.3)
+    assert np.abs(np.mean(missed, axis=0)).max() < 4 * made.max() / np.sqrt(30)  # no bias that the simulation sees
 
 
 def test_opposite_orders_cancel_chance_where_slices_act_in_pairs() -> None:
