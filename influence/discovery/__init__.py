@@ -1,0 +1,1 @@
+"""Slices that nobody thought of: where a model errs more than elsewhere, found in its errors and confirmed on other data."""
