@@ -267,7 +267,8 @@ _TABLES = (
             "metric",
             "'wer' (Σ errors / Σ words), 'cer', 'sentence_accuracy', 'entity_accuracy', 'loss' (nats per word), "
             "'wer_by_speaker' (mean of the speakers' rates), 'wer_macro' (mean over the slices of an attribute), 'wer_beside' "
-            "(second normaliser), 'ece_word', 'wer_difference' (to `baseline`), 'int8_latency_p50_s' …",
+            "(second normaliser), 'ece_word', 'wer_difference' (to `baseline`), 'wer_gap' (slice − the rest of the set), "
+            "'int8_latency_p50_s' …",
             nullable=False,
         ),
         _col("value", F64, "The figure.", nullable=False),

@@ -15,7 +15,9 @@ from earmark.cli import (
     ask,
     audit,
     data,
+    discover,
     impact,
+    interact,
     keep,
     measure,
     model,
@@ -62,6 +64,8 @@ for group in (
     audit,
     report,
     why,
+    interact,
+    discover,
     show,
     keep,
 ):
