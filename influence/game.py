@@ -135,6 +135,9 @@ def disjoint(store: Store, wanted: Sequence[Slice], population: SampleSet, *, pa
     if not shared:
         return list(wanted)
     a, b = shared[0]
+    sets = [s.name for s in wanted if s.members is not None]
+    if partition and sets:
+        raise EarmarkError(f"'{sets[0]}' is a set and no condition, and cannot be cut — name disjoint slices")
     if not partition:
         raise EarmarkError(
             f"slices '{wanted[b].name}' and '{wanted[a].name}' share {len(ids[a] & ids[b])} samples, and no sample can be "

@@ -2,7 +2,8 @@
 
 A slice is written as people say it, `accent=scot`, or as SQL, `duration_s > 4 AND device = 'phone'`; `name: predicate` gives
 it a name, `accent=scot & noise=babble` crosses, `accent=*` stands for every value of an attribute, one slice each,
-`accent=* & noise=*` for every combination that occurs, and `all` for the whole. It is always cut out of a *population* (a
+`accent=* & noise=*` for every combination that occurs, `set:NAME` for what is in a set on record, such as a discovered slice,
+and `all` for the whole. It is always cut out of a *population* (a
 data-set version), and the sample set that it becomes is what runs refer to: what a word meant on the day of an audit stays on
 record even when samples are added.
 
@@ -29,12 +30,13 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique
 from lineage.runs import Run
 from lineage.schema import TABLES
-from lineage.sets import SampleSet, create_set, members
+from lineage.sets import SampleSet, create_set, members, resolve_set
 from lineage.sql import identifier, quote
 from lineage.store import Store
 
 SHORT = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*([^\s'\"()<>=!&*][^'\"()<>=!&]*?)\s*")
 EVERY = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*\*\s*")
+SET = re.compile(r"\s*set:(\S.*?)\s*", re.DOTALL)
 NAMED = re.compile(r"\s*([\w][\w .=&+-]*?)\s*:\s+(\S.*)", re.DOTALL)
 
 EXPRESSIONS = {
@@ -109,7 +111,10 @@ def parse_slices(store: Store, texts: Iterable[str], population: str) -> list[Sl
     found: list[Slice] = []
     for text in texts:
         parts = [EVERY.fullmatch(part) for part in text.split("&")]
-        if any(parts) and all(p or SHORT.fullmatch(t) for p, t in zip(parts, text.split("&"), strict=True)):
+        of_set = _of_set(store, text)
+        if of_set is not None:
+            found.append(of_set)
+        elif any(parts) and all(p or SHORT.fullmatch(t) for p, t in zip(parts, text.split("&"), strict=True)):
             found += _crossed(store, text.split("&"), population)
         else:
             found.append(WHOLE if text.strip() == WHOLE.name else Slice.parse(text))
@@ -139,6 +144,16 @@ def _occurs(store: Store, wanted: Slice, population: str) -> bool:
     except EmptySlice:
         return False
     return True
+
+
+def _of_set(store: Store, text: str) -> Slice | None:
+    """The slice meant by `set:NAME` or `name: set:NAME`; None for any other text."""
+    named = NAMED.fullmatch(text)
+    meant = SET.fullmatch(named[2] if named else text)
+    if meant is None:
+        return None
+    digest = resolve_set(store, meant[1]).digest
+    return Slice(named[1] if named else meant[1], f"in set {digest}", "set", digest)
 
 
 def each_value(store: Store, attribute: str, population: str) -> list[Slice]:

@@ -8,8 +8,8 @@ put on record as slices, with the run that found them, *before* a second run loo
 the log shows that no slice was adjusted to its test. `slices` then has each candidate with `origin` 'attributes' or
 'embeddings', `sample_sets` its members in both parts, and `metrics` its gap on the second as `wer_gap`.
 
-A slice of attributes is a predicate, to be used wherever slices are; a cluster is a set, also of any further sets that are
-named (`also`: the training set, to leave it out in an audit). What clusters have in common is told in attributes, and in words:
+A slice of attributes is a predicate, to be used wherever slices are; a cluster is a set, and so is its part of any further set
+(`also`: the training set), which `set:NAME` names to an audit. What clusters have in common is told in attributes and in words;
 these are personal, so they are returned to whoever asks and written nowhere.
 
 Law: the same model, sets and settings give the same slices and figures, read back where they are on record.

@@ -2,7 +2,7 @@
 
 An attribute with a few values gives one condition for each. Numbers with many (duration, estimated SNR, speaking rate, an age)
 are cut at their quartiles among the utterances at hand; edges are rounded to four digits, so that a slice can be read out.
-What tells single clips or speakers apart is no feature, and a missing value meets no condition.
+What tells single clips apart is no feature, and a missing value meets no condition.
 
 Law: a condition's mask is what its SQL text selects.
 """

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lineage.errors import EarmarkError, UnknownName
-from lineage.sets import SampleSet, members, resolve_set
+from lineage.sets import SampleSet, create_set, members, resolve_set
 from lineage.slices import EmptySlice, Slice, each_value, freeze, parse_slices, select
 from lineage.store import Store
 from tests.influence.conftest import make_store
@@ -118,3 +118,18 @@ def test_unknown_columns_and_empty_slices_say_what_there_is(store: Store, popula
 def test_two_slices_of_one_name_are_refused(store: Store, population: SampleSet) -> None:
     with pytest.raises(EarmarkError, match="two slices"):
         parse_slices(store, ["accent=*", "accent=north"], population.digest)
+
+
+def test_a_set_on_record_is_a_slice_of_what_of_it_is_there(store: Store, population: SampleSet) -> None:
+    with store.run("plan") as run:
+        frozen = freeze(run, Slice.parse("accent=north"), population)
+        create_set(run, members(store, resolve_set(store, "test").digest), name="elsewhere")
+    one, two = parse_slices(store, ["set:train[accent=north]", "mine: set:train[accent=north]"], population.digest)
+    assert (one.name, two.name) == ("train[accent=north]", "mine")
+    assert select(store, one, population.digest).equals(members(store, frozen.set_digest))
+    half = parse_slices(store, ["set:train"], frozen.set_digest)[0]
+    assert select(store, half, frozen.set_digest).equals(members(store, frozen.set_digest))
+    with pytest.raises(EmptySlice, match="another set"):
+        select(store, parse_slices(store, ["set:elsewhere"], population.digest)[0], population.digest)
+    with pytest.raises(UnknownName):
+        parse_slices(store, ["set:nowhere"], population.digest)
