@@ -122,7 +122,7 @@ def _of_slice(measured: Measured, name: str, mask: Mask, resampling: Resampling)
         interval = bootstrap.ratio(above, below, who, **resampling.options)
         yield _figure(measured, name, "wer_beside", interval, mask, below.sum(), label)
         columns = np.column_stack([above, below, first.above[mask], first.below[mask]])
-        interval, _ = bootstrap.statistic(columns, who, _difference, **resampling.options)
+        interval, _ = bootstrap.statistic(columns, who, difference_of_rates, **resampling.options)
         yield _figure(measured, name, "wer_beside_difference", interval, mask, below.sum(), label)
 
 
@@ -143,8 +143,8 @@ def _macro(sums: Floats) -> Floats:
     return np.asarray(rates.mean(axis=1))
 
 
-def _difference(sums: Floats) -> Floats:
-    """The first rate minus the second, from sums [r, 4]."""
+def difference_of_rates(sums: Floats) -> Floats:
+    """The first rate minus the second, from sums [r, 4]; NaN where either is of nothing."""
     above, below = sums[:, 0::2], sums[:, 1::2]
     rates = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
     return np.asarray(rates[:, 0] - rates[:, 1])

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from training import bootstrap
+from training.figures import difference_of_rates
 from training.multiplicity import holm
 
 FEWEST_SPEAKERS = 4
@@ -82,7 +83,9 @@ def _gap(
     here = [s for s, i in zip(speakers, inside, strict=True) if i]
     known = {s for s in here if s is not None}
     blocks = len(known) + sum(s is None for s in here)
-    value, drawn = bootstrap.statistic(columns, speakers, _difference, level=level, replicates=replicates, seed=seed)
+    value, drawn = bootstrap.statistic(
+        columns, speakers, difference_of_rates, level=level, replicates=replicates, seed=seed
+    )
     plain = Gap(value.value, math.nan, math.nan, math.nan, 1.0, int(inside.sum()), int(words[inside].sum()), len(known))
     if plain.words < FEWEST_WORDS:
         return replace(plain, reason=f"{plain.words} words in it, where {FEWEST_WORDS} are the least")
@@ -102,10 +105,3 @@ def _judged(gap: Gap, p_adjusted: float, level: float) -> Gap:
     if not confirmed and not reason:
         reason = "it errs less than the rest" if gap.value <= 0 else "its gap is not clear of chance"
     return replace(gap, p_adjusted=p_adjusted, confirmed=confirmed, reason=reason)
-
-
-def _difference(sums: Array) -> Array:
-    """Rate inside minus rate outside, from sums [r, 4]; NaN where either has no words."""
-    above, below = sums[:, 0::2], sums[:, 1::2]
-    rates = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
-    return np.asarray(rates[:, 0] - rates[:, 1])

@@ -145,6 +145,27 @@ def test_one_seed_gives_figures_without_intervals(fresh: Store, short: Recipe) -
     assert all("one seed" in r.caution for r in found.rows)
 
 
+def test_a_retraining_that_fails_costs_its_seed_and_is_tried_again(
+    report: InteractionReport, fresh: Store, short: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from influence import bank
+
+    real = bank.retrain
+
+    def flaky(**arguments: object) -> dict[str, object]:
+        if arguments["seed"] == 1 and not arguments["weights"]:
+            raise RuntimeError("out of luck")
+        return real(**arguments)  # type: ignore[arg-type]
+
+    asked = {"slices": SLICES, "seeds": 2, "replicates": 60}
+    monkeypatch.setattr(bank, "retrain", flaky)
+    found = interact(fresh, short, **asked)  # type: ignore[arg-type]
+    assert (list(found.failures), found.rows[0].seeds, found.trained) == (["all data, seed 1"], 1, 0)
+    monkeypatch.undo()
+    mended = interact(fresh, short, **asked)  # type: ignore[arg-type]
+    assert (dict(mended.failures), mended.rows[0].seeds, mended.reused, mended.trained) == ({}, 2, False, 0)
+
+
 def test_the_error_of_sampling_widens_an_interval() -> None:
     plain = Contrast(1.0, 0.5, 2.0, 0.3, 8.0)
     wide = widened(plain, 0.4, 3, 0.95)
