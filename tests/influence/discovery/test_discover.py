@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from influence.discovery.candidates import Part, Settings, part
+from influence.discovery.clusters import embeddings
 from influence.discovery.describe import overrepresented
 from influence.discovery.discover import Discovery, discover, examine
 from influence.discovery.literals import literals, quarters
@@ -133,21 +134,26 @@ def test_a_slice_is_never_tested_on_what_found_it(record: Store, parts: tuple[Pa
 
 
 def test_from_a_model_and_a_set_to_clusters(recipe: Recipe, tmp_path: Path) -> None:
-    """The real chain; then clusters of real embeddings where the errors are planted on what was recorded with hum."""
+    """The real chain; then clusters of real embeddings, with errors planted on one side of them."""
     store = make_store(tmp_path / "store")
-    populate(store, "many", 96, seed=5, speakers=8)
+    sets = [populate(store, name, 72, seed=5 + i, speakers=8) for i, name in enumerate(("many", "more"))]
     model = train(store, recipe.variant(epochs=1)).model_id
     done = discover(store, model, "many", replicates=50)
     assert (done.searched.name, done.tested.name, done.shared_speakers) == ("many-discover", "many-confirm", 0)
-    both = []
-    for name in ("many-discover", "many-confirm"):
-        found = part(store, predict(store, model, name), resolve_set(store, name))
-        hum = select(store, Slice("hum", "noise = 'hum'"), found.set.digest)
-        both.append(replace(found, errors=np.where(found.mask(hum), found.words, 0.0)))
-    settings = Settings("embeddings", clusters=3, support=0.01, replicates=50)
+    seen = [embeddings(store, model, s.digest) for s in sets]
+    heard = [part(store, predict(store, model, s.digest), s) for s in sets]
+    centre = seen[0].mean(axis=0)
+    axis = np.linalg.svd(seen[0] - centre, full_matrices=False)[2][0]
+    axis = axis * np.sign((seen[0] - centre) @ axis @ heard[0].words)  # the side on which more words are
+    both = [
+        replace(p, errors=np.where((places - centre) @ axis > 0, p.words, 0.0))
+        for p, places in zip(heard, seen, strict=True)
+    ]
+    settings = Settings("embeddings", clusters=2, support=0.01, replicates=50)
     train_set = resolve_set(store, "train")
     done = examine(store, model, both[0], both[1], settings, [train_set])
     assert done.found[0].candidate.name == "cluster 1"
+    assert done.found[0].gap.value > 0.3
     assert set(done.words) == {f.candidate.name for f in done.found}
     assert _ids(store, resolve_set(store, "train[cluster 1]").digest) <= _ids(store, train_set.digest)
     for f in done.found:
