@@ -36,7 +36,7 @@ from influence.interactions import (
     slices_of,
 )
 from influence.outcomes import tested
-from influence.panels import METRICS, Generalise, Outcome, Panel, blocks, panel
+from influence.panels import USUAL, Generalise, Outcome, Panel, blocks, panel
 from influence.play import SHAPLEY, TOTAL, Asked, Play
 from influence.shapley import CAUTION, Sampling, sampler, sampling_error
 from influence.statistics import EvalSlice
@@ -197,7 +197,7 @@ def _measure(
     weights = -matrix([a.functional for a in asked], coalitions)  # values are −metric
     targets = tested(play.store, looked_at, play.predictions((1 << play.n) - 1, play.usable()[0]))
     rows: list[Interaction] = []
-    for metric in METRICS:
+    for metric in USUAL:
         found = []
         for target in targets:
             parts = _panel(target, outcomes, metric, game.generalise)
@@ -224,7 +224,7 @@ def _panel(
     target: EvalSlice, outcomes: Sequence[Sequence[Outcome]], metric: str, generalise: Generalise
 ) -> Panel | None:
     """The target's panel over those of its utterances that have a value; None if there are none."""
-    scored = outcomes[0][0].of(metric)
+    scored = outcomes[0][0].scored(metric)
     parts = blocks({s: w for s, w in target.words.items() if s in scored}, target.speakers, generalise)
     return panel(outcomes, parts, metric) if parts.words.sum() else None
 

@@ -1,4 +1,4 @@
-"""What retrained models did on an evaluation set, read from the record: errors and losses, words and speakers."""
+"""What retrained models did on an evaluation set, read from the record: errors and losses, words and speakers, no more."""
 
 from __future__ import annotations
 
