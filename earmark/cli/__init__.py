@@ -14,6 +14,7 @@ from earmark.cli import (
     again,
     ask,
     audit,
+    causes,
     data,
     discover,
     impact,
@@ -66,6 +67,7 @@ for group in (
     why,
     interact,
     discover,
+    causes,
     show,
     keep,
 ):

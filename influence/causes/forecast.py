@@ -1,0 +1,436 @@
+"""What more hours would bring: "what would WER on S be with n more hours of T?", and which T to collect next.
+
+    outlook = collect(store, recipe, slices=["accent=*"], goal="worst", evaluation=["accent=*"], seeds=3)
+
+For each training slice T the recipe is retrained on less of it (`doses`), a learning curve is drawn through the outcomes
+(`curve`) and followed beyond the hours there are. The target is one word error rate: that of the whole evaluation set, of one
+slice, of the slice that is served worst now, or a weighted mean of several slices' rates. `collect` asks the same number of more
+hours of every T and ranks them by expected reduction of the target per hour.
+
+What every forecast takes for granted: the new hours are like those there are (as many new speakers per hour, the same
+conditions), the recipe stays, and the curve goes on as it began. Where the check on the largest dose fails, the row says so.
+Law: the same request on the same record is answered from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from influence.causes import curve as curves
+from influence.causes.curve import Check, Forecast
+from influence.causes.doses import Doses, Retrained, retrain
+from influence.contrasts import Contrast
+from influence.outcomes import outcome, tested
+from influence.panels import Outcome, Panel, blocks, panel
+from influence.statistics import EvalSlice
+from lineage.environment import code_version
+from lineage.errors import EarmarkError
+from lineage.identity import digest_of
+from lineage.runs import RunInfo
+from lineage.sets import SampleSet, resolve_set
+from lineage.slices import WHOLE, FrozenSlice, Slice, freeze, parse_slices, select
+from lineage.store import Store
+from training.bootstrap import LEVEL, REPLICATES
+from training.determinism import depends, pick_device
+from training.progress import Progress, silent
+from training.recipe import Recipe
+
+Goal = Literal["mean", "worst"]
+SEEDS = 3
+FAR = 2.0  # times the hours there are: beyond, the caution is said
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One row of `forecasts`: the target's WER now and with more hours of a slice; a positive reduction means fewer errors.
+
+    Figures are None where they cannot be known; `held_…` is the check: the largest dose forecast from the others.
+    """
+
+    train_slice: str
+    train_set: str
+    target: str
+    rank: int
+    hours_now: float
+    hours_more: float
+    wer_now: float
+    wer_then: float
+    wer_then_low: float | None
+    wer_then_high: float | None
+    reduction: float
+    low: float | None
+    high: float | None
+    level: float
+    per_hour: float
+    per_hour_low: float | None
+    per_hour_high: float | None
+    seeds: int
+    held_forecast: float | None
+    held_measured: float | None
+    held_low: float | None
+    held_high: float | None
+    caution: str
+
+    @property
+    def covered(self) -> bool | None:
+        """Whether the check held; None where there is none."""
+        if self.held_measured is None or self.held_low is None or self.held_high is None:
+            return None
+        return self.held_low <= self.held_measured <= self.held_high
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Expectations, the best first; `measured` are (hours, WER) of each slice's doses, what the curves were drawn through."""
+
+    run_id: str
+    target: str
+    rows: tuple[Expectation, ...]
+    measured: Mapping[str, tuple[tuple[float, float], ...]]
+    trained: int
+    reused: bool
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the slices whose largest dose lay within its forecast; None where none was checked."""
+        checked = {r.train_slice: r.covered for r in self.rows if r.covered is not None}
+        return sum(bool(c) for c in checked.values()) / len(checked) if checked else None
+
+
+def whatif(
+    store: Store,
+    recipe: Recipe,
+    slice_text: str,
+    hours: Sequence[float],
+    *,
+    evaluation: Sequence[str] = (),
+    weights: Sequence[float] = (),
+    goal: Goal = "mean",
+    evaluation_set: str | None = None,
+    seeds: int = SEEDS,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+    normalise: str = "basic",
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Outlook:
+    """The target's WER with each of `hours` more hours of one training slice; arguments as in `collect`.
+
+    Raises:
+        EarmarkError: as `collect`.
+    """
+    if not hours:
+        raise EarmarkError("no hours — say how many more, e.g. 1")
+    asked = _Asked(
+        recipe, (slice_text,), tuple(hours), tuple(evaluation), tuple(weights), goal, seeds, level, replicates
+    )
+    return _outlook(store, asked, evaluation_set, normalise, workers, progress)
+
+
+def collect(
+    store: Store,
+    recipe: Recipe,
+    slices: Sequence[str],
+    *,
+    hours: float | None = None,
+    evaluation: Sequence[str] = (),
+    weights: Sequence[float] = (),
+    goal: Goal = "mean",
+    evaluation_set: str | None = None,
+    seeds: int = SEEDS,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+    normalise: str = "basic",
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Outlook:
+    """Which slice to collect next: expected reduction of the target's WER per hour, the best first.
+
+    Args:
+        store: where everything is and goes.
+        recipe: what is trained.
+        slices: training slices that could be collected, as people write them.
+        hours: more hours of each; default: as many as there are of the smallest, which at most doubles any.
+        evaluation: evaluation slices that the target is made of; default: the whole set.
+        weights: of each of them in the target's mean; default: equal.
+        goal: 'mean' of the evaluation slices' rates, or the one that is 'worst' with all data.
+        evaluation_set: default: the recipe's first.
+        seeds: paired seeds, two at least.
+        level: of the intervals.
+        replicates: bootstrap replicates.
+        normalise: normaliser of references and hypotheses.
+        workers: processes.
+        progress: told of retrainings.
+
+    Raises:
+        EarmarkError: something named does not exist or makes no sense, or a retraining failed.
+    """
+    if not slices:
+        raise EarmarkError("no slice to collect — name some, such as accent=scot, or accent=* for all of them")
+    more = () if hours is None else (hours,)
+    asked = _Asked(recipe, tuple(slices), more, tuple(evaluation), tuple(weights), goal, seeds, level, replicates)
+    return _outlook(store, asked, evaluation_set, normalise, workers, progress)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    recipe: Recipe
+    slices: tuple[str, ...]
+    hours: tuple[float, ...]
+    evaluation: tuple[str, ...]
+    weights: tuple[float, ...]
+    goal: Goal
+    seeds: int
+    level: float
+    replicates: int
+
+    def __post_init__(self) -> None:
+        if any(not (np.isfinite(h) and h > 0) for h in self.hours):
+            raise EarmarkError(f"{', '.join(f'{h:g}' for h in self.hours)} more hours — give a number above 0")
+        if self.seeds < 2:
+            raise EarmarkError("one seed only: nothing tells a gain from the luck of one training — use two or more")
+        if self.goal not in get_args(Goal):
+            raise EarmarkError(f"goal '{self.goal}' — choose mean or worst")
+        if self.goal == "worst" and (len(self.evaluation) == 0 or self.weights):
+            raise EarmarkError("the worst of which slices? — name evaluation slices, without weights")
+        if any(not (np.isfinite(w) and w > 0) for w in self.weights):
+            raise EarmarkError("weights of evaluation slices have to be above 0")
+        if not 0.5 < self.level < 1:
+            raise EarmarkError(f"confidence level {self.level} — give one between 0.5 and 1, e.g. 0.95")
+
+
+def _outlook(
+    store: Store, asked: _Asked, evaluation_set: str | None, normalise: str, workers: int, progress: Progress
+) -> Outlook:
+    recipe = asked.recipe
+    population = resolve_set(store, recipe.train)
+    chosen = evaluation_set or (recipe.evaluate[0] if recipe.evaluate else None)
+    if chosen is None:
+        raise EarmarkError(
+            f"recipe {recipe.name} names no evaluation set — add 'evaluate', or say which set to look at"
+        )
+    evaluation = resolve_set(store, chosen)
+    wanted = parse_slices(store, asked.slices, population.digest)
+    looked_at = parse_slices(store, asked.evaluation, evaluation.digest) or [WHOLE]
+    for s, where in [*((s, population) for s in wanted), *((s, evaluation) for s in looked_at)]:
+        select(store, s, where.digest)  # a mistake in any of them is said before anything is recorded
+    if asked.weights and len(asked.weights) != len(looked_at):
+        raise EarmarkError(f"{len(asked.weights)} weights for {len(looked_at)} evaluation slices — give one for each")
+    key = _key(asked, population, evaluation, wanted, looked_at, normalise)
+    done = store.find_run(key)
+    if done is not None:
+        return _stored(store, done)
+    seeds = range(recipe.seed, recipe.seed + asked.seeds)
+    made = retrain(
+        store, recipe, wanted, evaluation, seeds=seeds, normalise=normalise, workers=workers, progress=progress
+    )
+    config = {
+        "recipe": recipe.name, "slices": [s.name for s in wanted], "evaluation": [s.name for s in looked_at],
+        "weights": list(asked.weights), "goal": asked.goal, "hours": list(asked.hours), "seeds": list(seeds),
+        "level": asked.level, "replicates": asked.replicates,
+    }  # fmt: skip
+    with store.run(
+        "forecast", job=recipe.name, config=config, key=key, inputs=[population.digest, evaluation.digest],
+        parents=[made.run_id], package="influence",
+    ) as run:  # fmt: skip
+        target = _target(store, made, [freeze(run, s, evaluation) for s in looked_at], asked)
+        panels = _panels(store, made, target)
+        more = asked.hours or (min(d.hours for d in made.doses),)
+        rows = expectations(made.doses, panels, more, target.name, asked.level, asked.replicates)
+        run.append("forecasts", [asdict(r) for r in rows])
+        measured = {
+            d.slice.name: [[h, float(w)] for h, w in zip(_hours(d), p.outcomes.mean(axis=1), strict=True)]
+            for d, p in zip(made.doses, panels, strict=True)
+        }
+        run.result = {"target": target.name, "measured": measured, "trained": made.trained, "reused": made.reused}
+    return _read(run.id, run.result, rows, reused=False)
+
+
+def _key(
+    asked: _Asked,
+    population: SampleSet,
+    evaluation: SampleSet,
+    wanted: Sequence[Slice],
+    looked_at: Sequence[Slice],
+    normalise: str,
+) -> str:
+    place = pick_device(asked.recipe.device)
+    return digest_of(
+        {
+            "forecast": 1,
+            "recipe": asked.recipe.essence,
+            "sets": [population.digest, evaluation.digest],
+            "slices": [[asdict(s) for s in part] for part in (wanted, looked_at)],
+            "hours": list(asked.hours),
+            "weights": list(asked.weights),
+            "goal": asked.goal,
+            "seeds": [asked.recipe.seed, asked.seeds],
+            "statistics": [asked.level, asked.replicates],
+            "normalise": normalise,
+            "code": [code_version("training"), code_version("influence")],
+            "environment": depends(place),
+            "threads": asked.recipe.threads,
+            "device": place,
+        }
+    )
+
+
+def expectations(
+    doses: Sequence[Doses],
+    panels: Sequence[Panel],
+    hours: Sequence[float],
+    target: str,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+) -> list[Expectation]:
+    """What each of `hours` more of each slice brings to the target, the greatest reduction per hour first.
+
+    `panels[i]` holds the outcomes of slice i's doses, the whole first.
+    """
+    found = []
+    for part, measured in zip(doses, panels, strict=True):
+        held = _hours(part)
+        seed = int(digest_of([part.slice.set_digest, target])[:12], 16)
+        options = {"level": level, "replicates": replicates, "seed": seed}
+        line = curves.fit(held, measured)
+        checked = curves.check(held, measured, level=level, replicates=replicates, seed=seed)
+        forecasts = line.forecast([held[0] + h for h in hours], **options)  # type: ignore[arg-type]
+        wer_now = float(measured.outcomes[0].mean())
+        found += [
+            _row(part, target, h, wer_now, f, checked, measured, level) for h, f in zip(hours, forecasts, strict=True)
+        ]
+    found.sort(key=lambda r: (-r.per_hour, r.train_slice, r.hours_more))
+    return [replace(r, rank=i + 1) for i, r in enumerate(found)]
+
+
+def _row(
+    part: Doses,
+    target: str,
+    more: float,
+    now: float,
+    forecast: Forecast,
+    checked: Check | None,
+    measured: Panel,
+    level: float,
+) -> Expectation:
+    change: Contrast = forecast.change
+    cautions = []
+    if part.hours + more > FAR * part.hours * (1 + 1e-9):
+        cautions.append(f"{(part.hours + more) / part.hours:.1f} times the hours there are: far beyond what was tried")
+    if checked is not None and not checked.covered:
+        cautions.append(
+            f"the check failed: the hours there are were forecast at {100 * checked.forecast:.1f} %, and are at "
+            f"{100 * checked.measured:.1f} %"
+        )
+    if measured.values.shape[2] < 2:
+        cautions.append("one test speaker: the figures speak of that voice only")
+    elif change.low <= 0 <= change.high:
+        cautions.append("no gain at all is within the interval")
+    held = [None] * 4 if checked is None else [checked.forecast, checked.measured, checked.low, checked.high]
+    low, high = _known(-change.high), _known(-change.low)
+    return Expectation(
+        train_slice=part.slice.name,
+        train_set=part.slice.set_digest,
+        target=target,
+        rank=0,
+        hours_now=part.hours,
+        hours_more=more,
+        wer_now=now,
+        wer_then=forecast.level.estimate,
+        wer_then_low=_known(forecast.level.low),
+        wer_then_high=_known(forecast.level.high),
+        reduction=-change.estimate,
+        low=low,
+        high=high,
+        level=level,
+        per_hour=-change.estimate / more,
+        per_hour_low=None if low is None else low / more,
+        per_hour_high=None if high is None else high / more,
+        seeds=measured.values.shape[1],
+        held_forecast=held[0],
+        held_measured=held[1],
+        held_low=held[2],
+        held_high=held[3],
+        caution="; ".join(cautions),
+    )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """One word error rate: Σ errors·weight / Σ words·weight over samples; `words` and `speakers` of those that count."""
+
+    name: str
+    weights: Mapping[Any, float]
+    words: Mapping[Any, float]
+    speakers: Mapping[Any, Any]
+
+
+def _target(store: Store, made: Retrained, frozen: Sequence[FrozenSlice], asked: _Asked) -> _Target:
+    parts = tested(store, frozen, made.baseline[0])
+    if asked.goal == "worst":
+        outcomes = [outcome(store, p) for p in made.baseline]
+        rates = [sum(o.errors[s] for o in outcomes for s in p.words) / sum(p.words.values()) for p in parts]
+        parts = [parts[int(np.argmax(rates))]]
+        return weighted(parts, [1.0], name=f"worst: {parts[0].name}")
+    return weighted(parts, asked.weights or [1.0] * len(parts))
+
+
+def weighted(parts: Sequence[EvalSlice], weights: Sequence[float], name: str | None = None) -> _Target:
+    """The mean of the rates of evaluation slices as one rate over weighted samples.
+
+    A slice of weight w and W words gives each of its samples w / W; all are scaled so that the words keep their number.
+    """
+    total = sum(weights)
+    shares = [w / total for w in weights]
+    of_samples: dict[Any, float] = {}
+    words: dict[Any, float] = {}
+    speakers: dict[Any, Any] = {}
+    for part, share in zip(parts, shares, strict=True):
+        all_words = sum(part.words.values())
+        for sample, count in part.words.items():
+            of_samples[sample] = of_samples.get(sample, 0.0) + share / all_words
+            words[sample] = count
+        speakers |= part.speakers
+    scale = sum(words.values())
+    said = " + ".join(p.name if len(parts) == 1 else f"{s:.2g} × {p.name}" for p, s in zip(parts, shares, strict=True))
+    return _Target(name or said, {s: w * scale for s, w in of_samples.items()}, words, speakers)
+
+
+def _panels(store: Store, made: Retrained, target: _Target) -> list[Panel]:
+    """Outcomes of each slice's doses on the target, the whole first."""
+    read: dict[str, Outcome] = {}
+
+    def scaled(predictions: str) -> Outcome:
+        if predictions not in read:
+            errors = outcome(store, predictions).errors
+            read[predictions] = Outcome({s: w * errors[s] for s, w in target.weights.items()}, {})
+        return read[predictions]
+
+    words = {s: w * target.words[s] for s, w in target.weights.items()}
+    parts = blocks(words, target.speakers, "speakers")
+    return [
+        panel([[scaled(p) for p in row] for row in (made.baseline, *rows)], parts, "wer") for rows in made.predictions
+    ]
+
+
+def _hours(doses: Doses) -> list[float]:
+    return [doses.hours, *(p.hours for p in doses.parts)]
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _read(run_id: str, result: Mapping[str, Any], rows: Sequence[Expectation], *, reused: bool) -> Outlook:
+    measured = {name: tuple((h, w) for h, w in points) for name, points in result["measured"].items()}
+    return Outlook(run_id, result["target"], tuple(rows), measured, 0 if reused else result["trained"], reused)
+
+
+def _stored(store: Store, done: RunInfo) -> Outlook:
+    names = [f.name for f in fields(Expectation)]
+    rows = store.read("forecasts", names, "run_id = ? ORDER BY rank", [done.id]).to_pylist()
+    return _read(done.id, done.result, [Expectation(**r) for r in rows], reused=True)
