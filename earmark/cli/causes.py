@@ -70,30 +70,31 @@ def gap(
             Store.open(store), model, set_ref, slice_, adjust=chosen, causes=graph, refutations=refute, normalise=normaliser,
             device=device, threads=threads, progress=report,
         )  # fmt: skip
+    found = done.gaps
     if draw is not None and graph is not None:
         drawn = graph.svg if draw.suffix == ".svg" else graph.dot
-        draw.write_text(drawn(slice_.partition("=")[0].strip(), done.adjusted_for), encoding="utf-8")
+        draw.write_text(drawn(slice_.partition("=")[0].strip(), found.adjusted_for), encoding="utf-8")
     if as_json:
         sys.stdout.write(json.dumps({"run": done.run_id, **plain(done)}, indent=1) + "\n")
         return
-    rows = [_gap_row("raw", done.raw)]
-    if not done.overlap.whole:
-        rows.append(_gap_row("raw, where both were heard", done.raw_kept))
-    if done.adjusted is not None:
-        rows.append(_gap_row(f"adjusted for {', '.join(done.adjusted_for)}", done.adjusted.gap))
+    rows = [_gap_row("raw", found.raw)]
+    if not found.overlap.whole:
+        rows.append(_gap_row("raw, where both were heard", found.raw_kept))
+    if found.adjusted is not None:
+        rows.append(_gap_row(f"adjusted for {', '.join(found.adjusted_for)}", found.adjusted.gap))
     print_rows(rows)
     say(
-        f"WER of {done.slice} − WER of the others, in points; positive: {done.slice} is worse served. run {done.run_id}"
+        f"WER of {found.slice} − WER of the others, in points; positive: {found.slice} is worse served. run {done.run_id}"
     )
-    if done.adjusted is not None and done.mixed is not None:
-        say(f"rate ratio {done.adjusted.ratio:.2f}; mixed-effects model {100 * done.mixed.gap:+.2f} points, speakers one "
-            f"standard deviation apart differ by a factor of {done.mixed.speaker_factor:.2f}")  # fmt: skip
+    if found.adjusted is not None and found.mixed is not None:
+        say(f"rate ratio {found.adjusted.ratio:.2f}; mixed-effects model {100 * found.mixed.gap:+.2f} points, speakers one "
+            f"standard deviation apart differ by a factor of {found.mixed.speaker_factor:.2f}")  # fmt: skip
     for r in done.refutations:
         say(f"{r.attack}: {100 * r.estimate:+.2f} becomes {100 * r.attacked:+.2f} points, p {r.p:.2f}: "
             f"{'stands' if r.stands else 'FALLS'}")  # fmt: skip
-    if done.left_aside:
-        say(f"left aside, for it says nothing new: {', '.join(done.left_aside)}")
-    for caution in done.cautions:
+    if found.left_aside:
+        say(f"left aside, for it says nothing new: {', '.join(found.left_aside)}")
+    for caution in found.cautions:
         say(f"beware: {caution}")
 
 

@@ -14,7 +14,7 @@ Law: a part depends on (population, members of T, share, draw) alone, so asking 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,10 @@ class Doses:
 
 @dataclass(frozen=True)
 class Retrained:
-    """Evaluation runs by slice, dose (the whole first) and seed; `baseline[k]` is the whole's with the k-th seed."""
+    """Evaluation runs by slice, dose and seed; `baseline[k]` is the whole's with the k-th seed, `tested` what is looked at."""
 
     run_id: str
+    tested: tuple[FrozenSlice, ...]
     doses: tuple[Doses, ...]
     seeds: tuple[int, ...]
     baseline: tuple[str, ...]
@@ -77,6 +78,7 @@ def retrain(
     recipe: Recipe,
     wanted: Sequence[Slice],
     evaluation: SampleSet,
+    looked_at: Sequence[Slice],
     *,
     seeds: Sequence[int],
     normalise: str = "basic",
@@ -85,11 +87,13 @@ def retrain(
 ) -> Retrained:
     """Have the models of all doses of the slices `wanted` of the recipe's training set on record, evaluated.
 
+    `looked_at` are the slices of the evaluation set that will be asked about; they are frozen with the doses.
+
     Raises:
         EarmarkError: a slice is empty or everything, has no duration, or a retraining failed twice.
     """
     population = resolve_set(store, recipe.train)
-    run_id, drawn = _freeze(store, population, wanted, len(seeds))
+    run_id, drawn, tested = _freeze(store, population, wanted, evaluation, looked_at, len(seeds))
     asked = [Retraining(seed, label=f"all data, seed {seed}") for seed in seeds]
     for doses in drawn:
         asked += [
@@ -111,16 +115,25 @@ def retrain(
     k, each = len(seeds), len(SHARES) * len(seeds)
     blocks = [heard[k + i * each : k + (i + 1) * each] for i in range(len(drawn))]
     tables = tuple(tuple(tuple(b[j * k : (j + 1) * k]) for j in range(len(SHARES))) for b in blocks)
-    return Retrained(run_id, drawn, tuple(seeds), tuple(heard[:k]), tables, filled.trained, filled.reused)
+    return Retrained(run_id, tested, drawn, tuple(seeds), tuple(heard[:k]), tables, filled.trained, filled.reused)
 
 
-def _freeze(store: Store, population: SampleSet, wanted: Sequence[Slice], draws: int) -> tuple[str, tuple[Doses, ...]]:
+def _freeze(
+    store: Store,
+    population: SampleSet,
+    wanted: Sequence[Slice],
+    evaluation: SampleSet,
+    looked_at: Sequence[Slice],
+    draws: int,
+) -> tuple[str, tuple[Doses, ...], tuple[FrozenSlice, ...]]:
     """Put the parts on record, or find them there."""
     key = digest_of(
         {
             "doses": 1,
             "population": population.digest,
-            "slices": [[s.name, s.predicate] for s in wanted],
+            "slices": [asdict(s) for s in wanted],
+            "evaluation": evaluation.digest,
+            "tested": [asdict(s) for s in looked_at],
             "shares": list(SHARES),
             "draws": draws,
         }
@@ -129,17 +142,23 @@ def _freeze(store: Store, population: SampleSet, wanted: Sequence[Slice], draws:
     if done is None:
         config = {"slices": [s.name for s in wanted], "shares": list(SHARES), "draws": draws}
         with store.run(
-            "plan", job="doses", config=config, key=key, inputs=[population.digest], package="influence"
+            "plan",
+            job="doses",
+            config=config,
+            key=key,
+            inputs=[population.digest, evaluation.digest],
+            package="influence",
         ) as run:
-            run.result = {"doses": [_draw(run, s, population, draws) for s in wanted]}
+            run.result = {
+                "doses": [_draw(run, s, population, draws) for s in wanted],
+                "tested": [asdict(slices.freeze(run, s, evaluation)) for s in looked_at],
+            }
         done = store.resolve_run(run.id)
-    return done.id, tuple(
-        Doses(
-            FrozenSlice(**d["slice"]),
-            tuple(Part(p["share"], p["hours"], tuple(p["removed"])) for p in d["parts"]),
-        )
+    drawn = tuple(
+        Doses(FrozenSlice(**d["slice"]), tuple(Part(p["share"], p["hours"], tuple(p["removed"])) for p in d["parts"]))
         for d in done.result["doses"]
     )
+    return done.id, drawn, tuple(FrozenSlice(**t) for t in done.result["tested"])
 
 
 def _draw(run: Run, wanted: Slice, population: SampleSet, draws: int) -> dict[str, Any]:
@@ -174,7 +193,7 @@ def _draw(run: Run, wanted: Slice, population: SampleSet, draws: int) -> dict[st
             )
             removed[share].append(made.digest)
     parts = [{"share": s, "hours": float(np.mean(stays[s])), "removed": removed[s]} for s in SHARES]
-    return {"slice": {**frozen.__dict__}, "parts": parts}
+    return {"slice": asdict(frozen), "parts": parts}
 
 
 def _durations(store: Store, ids: pa.Array) -> Any:

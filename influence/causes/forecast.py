@@ -4,8 +4,8 @@
 
 For each training slice T the recipe is retrained on less of it (`doses`), a learning curve is drawn through the outcomes
 (`curve`) and followed beyond the hours there are. The target is one word error rate: that of the whole evaluation set, of one
-slice, of the slice that is served worst now, or a weighted mean of several slices' rates. `collect` asks the same number of more
-hours of every T and ranks them by expected reduction of the target per hour.
+slice, of the slice that is served worst now, or a weighted mean of several slices' rates. `collect` asks the same number of
+more hours of every T and ranks them by expected reduction of the target per hour.
 
 What every forecast takes for granted: the new hours are like those there are (as many new speakers per hour, the same
 conditions), the recipe stays, and the curve goes on as it began. Where the check on the largest dose fails, the row says so.
@@ -32,7 +32,7 @@ from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.runs import RunInfo
 from lineage.sets import SampleSet, resolve_set
-from lineage.slices import WHOLE, FrozenSlice, Slice, freeze, parse_slices, select
+from lineage.slices import WHOLE, Slice, parse_slices, select
 from lineage.store import Store
 from training.bootstrap import LEVEL, REPLICATES
 from training.determinism import depends, pick_device
@@ -226,7 +226,15 @@ def _outlook(
         return _stored(store, done)
     seeds = range(recipe.seed, recipe.seed + asked.seeds)
     made = retrain(
-        store, recipe, wanted, evaluation, seeds=seeds, normalise=normalise, workers=workers, progress=progress
+        store,
+        recipe,
+        wanted,
+        evaluation,
+        looked_at,
+        seeds=seeds,
+        normalise=normalise,
+        workers=workers,
+        progress=progress,
     )
     config = {
         "recipe": recipe.name, "slices": [s.name for s in wanted], "evaluation": [s.name for s in looked_at],
@@ -237,7 +245,7 @@ def _outlook(
         "forecast", job=recipe.name, config=config, key=key, inputs=[population.digest, evaluation.digest],
         parents=[made.run_id], package="influence",
     ) as run:  # fmt: skip
-        target = _target(store, made, [freeze(run, s, evaluation) for s in looked_at], asked)
+        target = _target(store, made, asked)
         panels = _panels(store, made, target)
         more = asked.hours or (min(d.hours for d in made.doses),)
         rows = expectations(made.doses, panels, more, target.name, asked.level, asked.replicates)
@@ -369,8 +377,8 @@ class _Target:
     speakers: Mapping[Any, Any]
 
 
-def _target(store: Store, made: Retrained, frozen: Sequence[FrozenSlice], asked: _Asked) -> _Target:
-    parts = tested(store, frozen, made.baseline[0])
+def _target(store: Store, made: Retrained, asked: _Asked) -> _Target:
+    parts = tested(store, made.tested, made.baseline[0])
     if asked.goal == "worst":
         outcomes = [outcome(store, p) for p in made.baseline]
         rates = [sum(o.errors[s] for o in outcomes for s in p.words) / sum(p.words.values()) for p in parts]

@@ -38,13 +38,12 @@ CAUTION = "conditions nobody recorded are not adjusted for"
 
 
 @dataclass(frozen=True)
-class GapReport:
+class Gaps:
     """Gaps in WER (0.02 are 2 points), positive where the slice is worse served.
 
     `raw` is over everything, `raw_kept` over what has counterparts; None for `adjusted` where nothing was to adjust for.
     """
 
-    run_id: str
     slice: str
     raw: Interval
     raw_kept: Interval
@@ -53,8 +52,16 @@ class GapReport:
     adjusted_for: tuple[str, ...]
     left_aside: tuple[str, ...]
     overlap: Overlap
-    refutations: tuple[Refutation, ...]
     cautions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GapReport:
+    """The gaps, and what became of them when they were attacked; `run_id` has it on record."""
+
+    run_id: str
+    gaps: Gaps
+    refutations: tuple[Refutation, ...]
 
 
 def gap(
@@ -125,8 +132,8 @@ def gap(
     heard = load(store, predictions.run_id, inside, names)
     found = judge(heard, wanted.name, level=level, replicates=replicates, seed=seed)
     said: tuple[Refutation, ...] = ()
-    if causes is not None and treatment is not None and refutations and found["adjusted"] is not None:
-        kept = heard.only(found["overlap"].kept)
+    if causes is not None and treatment is not None and refutations and found.adjusted is not None:
+        kept = heard.only(found.overlap.kept)
         said = refute(kept, causes, treatment, simulations=refutations, seed=seed)
     config = {
         "predictions": predictions.run_id, "slice": wanted.name, "predicate": wanted.predicate, "adjust": list(names),
@@ -137,15 +144,15 @@ def gap(
         "gap", job=wanted.name, config=config, inputs=[predictions.model_id, population.digest],
         parents=[predictions.run_id], seed=seed, package="influence",
     ) as run:  # fmt: skip
-        report = GapReport(run.id, wanted.name, refutations=said, **found)
+        report = GapReport(run.id, found, said)
         run.result = plain(report)
     return report
 
 
 def judge(
     heard: Utterances, slice_name: str, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
-) -> dict[str, Any]:
-    """The figures of a `GapReport` from utterances, whatever they were read from; conditions that never vary are left aside.
+) -> Gaps:
+    """The gaps of utterances, whatever they were read from; conditions that never vary are left aside.
 
     Raises:
         EarmarkError: one side has no words, there is no overlap, or the regression has no solution.
@@ -173,25 +180,27 @@ def judge(
             cautions.append("no interval: one side has a single speaker")
         elif not adjusted.gap.low <= beside.gap <= adjusted.gap.high:
             cautions.append(f"the mixed-effects model says {100 * beside.gap:+.2f} points, outside the interval")
-    return {
-        "slice": slice_name,
-        "raw": _raw(varied, options),
-        "raw_kept": _raw(kept, options),
-        "adjusted": adjusted,
-        "mixed": beside,
-        "adjusted_for": tuple(kept.columns),
-        "left_aside": (*constant, *aliased),
-        "overlap": support,
-        "cautions": tuple(cautions),
-    }
+    return Gaps(
+        slice=slice_name,
+        raw=_raw(varied, options),
+        raw_kept=_raw(kept, options),
+        adjusted=adjusted,
+        mixed=beside,
+        adjusted_for=tuple(kept.columns),
+        left_aside=(*constant, *aliased),
+        overlap=support,
+        cautions=tuple(cautions),
+    )
 
 
 def plain(report: GapReport) -> dict[str, Any]:
     """A report as JSON, which has no NaN; of the utterances only how many were kept."""
-    value = asdict(report)
-    value["overlap"] |= {"kept": int(report.overlap.kept.sum()), "utterances": len(report.overlap.kept)}
-    cleaned = _finite({k: v for k, v in value.items() if k != "run_id"})
-    return dict(cleaned)
+    value = asdict(report.gaps)
+    kept = report.gaps.overlap.kept
+    value["overlap"] |= {"kept": int(kept.sum()), "utterances": len(kept)}
+    value["refutations"] = [asdict(r) for r in report.refutations]
+    cleaned: dict[str, Any] = _finite(value)
+    return cleaned
 
 
 def _one(found: list[Slice], text: str) -> list[Slice]:

@@ -53,9 +53,11 @@ def identify(graph: CausalGraph, treatment: str) -> Any:
 
     hidden = set(graph.unobserved)
     observed = sorted(set(graph.network) - hidden)
-    estimand = AutoIdentifier(estimand_type=EstimandType.NONPARAMETRIC_ATE).identify_effect(
-        graph.network, action_nodes=[treatment], outcome_nodes=[OUTCOME], observed_nodes=observed
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it calls networkx by names that are going out
+        estimand = AutoIdentifier(estimand_type=EstimandType.NONPARAMETRIC_ATE).identify_effect(
+            graph.network, action_nodes=[treatment], outcome_nodes=[OUTCOME], observed_nodes=observed
+        )
     if estimand.estimands.get("backdoor") is None:
         raise EarmarkError(f"DoWhy finds no back-door set for {treatment} — observe more, or draw the graph anew")
     estimand.set_identifier_method("backdoor")
