@@ -1,6 +1,6 @@
 """What more hours would bring: "what would WER on S be with n more hours of T?", and which T to collect next.
 
-    outlook = collect(store, recipe, slices=["accent=*"], goal="worst", evaluation=["accent=*"], seeds=3)
+    forecasts = collect(store, recipe, slices=["accent=*"], goal="worst", evaluation=["accent=*"], seeds=3)
 
 For each training slice T the recipe is retrained on less of it (`doses`), a learning curve is drawn through the outcomes
 (`curve`) and followed beyond the hours there are. The target is one word error rate: that of the whole evaluation set, of one
@@ -16,17 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from influence.causes import curve as curves
 from influence.causes.curve import Check, Forecast
-from influence.causes.doses import Doses, Retrained, retrain
+from influence.causes.doses import Doses, retrain
+from influence.causes.target import Goal, panels, target_of
 from influence.contrasts import Contrast
-from influence.outcomes import outcome, tested
-from influence.panels import Outcome, Panel, blocks, panel
-from influence.statistics import EvalSlice
+from influence.panels import Panel
 from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -39,7 +38,6 @@ from training.determinism import depends, pick_device
 from training.progress import Progress, silent
 from training.recipe import Recipe
 
-Goal = Literal["mean", "worst"]
 SEEDS = 3
 FAR = 2.0  # times the hours there are: beyond, the caution is said
 
@@ -84,7 +82,7 @@ class Expectation:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Forecasts:
     """Expectations, the best first; `measured` are (hours, WER) of each slice's doses, what the curves were drawn through."""
 
     run_id: str
@@ -117,7 +115,7 @@ def whatif(
     normalise: str = "basic",
     workers: int = 1,
     progress: Progress = silent,
-) -> Outlook:
+) -> Forecasts:
     """The target's WER with each of `hours` more hours of one training slice; arguments as in `collect`.
 
     Raises:
@@ -128,7 +126,7 @@ def whatif(
     asked = _Asked(
         recipe, (slice_text,), tuple(hours), tuple(evaluation), tuple(weights), goal, seeds, level, replicates
     )
-    return _outlook(store, asked, evaluation_set, normalise, workers, progress)
+    return _forecasts(store, asked, evaluation_set, normalise, workers, progress)
 
 
 def collect(
@@ -147,7 +145,7 @@ def collect(
     normalise: str = "basic",
     workers: int = 1,
     progress: Progress = silent,
-) -> Outlook:
+) -> Forecasts:
     """Which slice to collect next: expected reduction of the target's WER per hour, the best first.
 
     Args:
@@ -173,7 +171,7 @@ def collect(
         raise EarmarkError("no slice to collect — name some, such as accent=scot, or accent=* for all of them")
     more = () if hours is None else (hours,)
     asked = _Asked(recipe, tuple(slices), more, tuple(evaluation), tuple(weights), goal, seeds, level, replicates)
-    return _outlook(store, asked, evaluation_set, normalise, workers, progress)
+    return _forecasts(store, asked, evaluation_set, normalise, workers, progress)
 
 
 @dataclass(frozen=True)
@@ -203,9 +201,9 @@ class _Asked:
             raise EarmarkError(f"confidence level {self.level} — give one between 0.5 and 1, e.g. 0.95")
 
 
-def _outlook(
+def _forecasts(
     store: Store, asked: _Asked, evaluation_set: str | None, normalise: str, workers: int, progress: Progress
-) -> Outlook:
+) -> Forecasts:
     recipe = asked.recipe
     population = resolve_set(store, recipe.train)
     chosen = evaluation_set or (recipe.evaluate[0] if recipe.evaluate else None)
@@ -245,14 +243,14 @@ def _outlook(
         "forecast", job=recipe.name, config=config, key=key, inputs=[population.digest, evaluation.digest],
         parents=[made.run_id], package="influence",
     ) as run:  # fmt: skip
-        target = _target(store, made, asked)
-        panels = _panels(store, made, target)
+        target = target_of(store, made, asked.goal, asked.weights)
+        outcomes = panels(store, made, target)
         more = asked.hours or (min(d.hours for d in made.doses),)
-        rows = expectations(made.doses, panels, more, target.name, asked.level, asked.replicates)
+        rows = expectations(made.doses, outcomes, more, target.name, asked.level, asked.replicates)
         run.append("forecasts", [asdict(r) for r in rows])
         measured = {
             d.slice.name: [[h, float(w)] for h, w in zip(_hours(d), p.outcomes.mean(axis=1), strict=True)]
-            for d, p in zip(made.doses, panels, strict=True)
+            for d, p in zip(made.doses, outcomes, strict=True)
         }
         run.result = {"target": target.name, "measured": measured, "trained": made.trained, "reused": made.reused}
     return _read(run.id, run.result, rows, reused=False)
@@ -289,7 +287,7 @@ def _key(
 
 def expectations(
     doses: Sequence[Doses],
-    panels: Sequence[Panel],
+    outcomes: Sequence[Panel],
     hours: Sequence[float],
     target: str,
     level: float = LEVEL,
@@ -297,10 +295,10 @@ def expectations(
 ) -> list[Expectation]:
     """What each of `hours` more of each slice brings to the target, the greatest reduction per hour first.
 
-    `panels[i]` holds the outcomes of slice i's doses, the whole first.
+    `outcomes[i]` holds the outcomes of slice i's doses, the whole first.
     """
     found = []
-    for part, measured in zip(doses, panels, strict=True):
+    for part, measured in zip(doses, outcomes, strict=True):
         held = _hours(part)
         seed = int(digest_of([part.slice.set_digest, target])[:12], 16)
         options = {"level": level, "replicates": replicates, "seed": seed}
@@ -367,64 +365,6 @@ def _row(
     )
 
 
-@dataclass(frozen=True)
-class _Target:
-    """One word error rate: Σ errors·weight / Σ words·weight over samples; `words` and `speakers` of those that count."""
-
-    name: str
-    weights: Mapping[Any, float]
-    words: Mapping[Any, float]
-    speakers: Mapping[Any, Any]
-
-
-def _target(store: Store, made: Retrained, asked: _Asked) -> _Target:
-    parts = tested(store, made.tested, made.baseline[0])
-    if asked.goal == "worst":
-        outcomes = [outcome(store, p) for p in made.baseline]
-        rates = [sum(o.errors[s] for o in outcomes for s in p.words) / sum(p.words.values()) for p in parts]
-        parts = [parts[int(np.argmax(rates))]]
-        return weighted(parts, [1.0], name=f"worst: {parts[0].name}")
-    return weighted(parts, asked.weights or [1.0] * len(parts))
-
-
-def weighted(parts: Sequence[EvalSlice], weights: Sequence[float], name: str | None = None) -> _Target:
-    """The mean of the rates of evaluation slices as one rate over weighted samples.
-
-    A slice of weight w and W words gives each of its samples w / W; all are scaled so that the words keep their number.
-    """
-    total = sum(weights)
-    shares = [w / total for w in weights]
-    of_samples: dict[Any, float] = {}
-    words: dict[Any, float] = {}
-    speakers: dict[Any, Any] = {}
-    for part, share in zip(parts, shares, strict=True):
-        all_words = sum(part.words.values())
-        for sample, count in part.words.items():
-            of_samples[sample] = of_samples.get(sample, 0.0) + share / all_words
-            words[sample] = count
-        speakers |= part.speakers
-    scale = sum(words.values())
-    said = " + ".join(p.name if len(parts) == 1 else f"{s:.2g} × {p.name}" for p, s in zip(parts, shares, strict=True))
-    return _Target(name or said, {s: w * scale for s, w in of_samples.items()}, words, speakers)
-
-
-def _panels(store: Store, made: Retrained, target: _Target) -> list[Panel]:
-    """Outcomes of each slice's doses on the target, the whole first."""
-    read: dict[str, Outcome] = {}
-
-    def scaled(predictions: str) -> Outcome:
-        if predictions not in read:
-            errors = outcome(store, predictions).errors
-            read[predictions] = Outcome({s: w * errors[s] for s, w in target.weights.items()}, {})
-        return read[predictions]
-
-    words = {s: w * target.words[s] for s, w in target.weights.items()}
-    parts = blocks(words, target.speakers, "speakers")
-    return [
-        panel([[scaled(p) for p in row] for row in (made.baseline, *rows)], parts, "wer") for rows in made.predictions
-    ]
-
-
 def _hours(doses: Doses) -> list[float]:
     return [doses.hours, *(p.hours for p in doses.parts)]
 
@@ -433,12 +373,12 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _read(run_id: str, result: Mapping[str, Any], rows: Sequence[Expectation], *, reused: bool) -> Outlook:
+def _read(run_id: str, result: Mapping[str, Any], rows: Sequence[Expectation], *, reused: bool) -> Forecasts:
     measured = {name: tuple((h, w) for h, w in points) for name, points in result["measured"].items()}
-    return Outlook(run_id, result["target"], tuple(rows), measured, 0 if reused else result["trained"], reused)
+    return Forecasts(run_id, result["target"], tuple(rows), measured, 0 if reused else result["trained"], reused)
 
 
-def _stored(store: Store, done: RunInfo) -> Outlook:
+def _stored(store: Store, done: RunInfo) -> Forecasts:
     names = [f.name for f in fields(Expectation)]
     rows = store.read("forecasts", names, "run_id = ? ORDER BY rank", [done.id]).to_pylist()
     return _read(done.id, done.result, [Expectation(**r) for r in rows], reused=True)

@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from influence.causes.doses import SHARES, Doses, Part
-from influence.causes.forecast import Outlook, collect, expectations, weighted, whatif
-from influence.statistics import EvalSlice
+from influence.causes.forecast import Forecasts, collect, expectations, whatif
 from lineage.errors import EarmarkError
 from lineage.slices import FrozenSlice
 from lineage.store import Store
@@ -54,24 +52,6 @@ def test_far_forecasts_say_so() -> None:
     assert "11.0 times" in far.caution
 
 
-def test_a_mean_of_slices_is_the_weighted_mean_of_their_rates() -> None:
-    a, b, c = (uuid.UUID(int=i) for i in range(3))
-    parts = [
-        EvalSlice("x", "x", {a: 10.0, b: 30.0}, {a: None, b: None}),
-        EvalSlice("y", "y", {b: 30.0, c: 5.0}, {b: None, c: None}),
-    ]
-    errors = {a: 2.0, b: 3.0, c: 4.0}
-    target = weighted(parts, [3.0, 1.0])
-    found = sum(w * errors[s] for s, w in target.weights.items()) / sum(
-        w * target.words[s] for s, w in target.weights.items()
-    )
-    assert found == pytest.approx(0.75 * 5 / 40 + 0.25 * 7 / 35)
-    assert sum(w * target.words[s] for s, w in target.weights.items()) == pytest.approx(45)
-    alone = weighted(parts[:1], [2.0])
-    assert set(alone.weights.values()) == {1.0}
-    assert alone.name == "x"
-
-
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_store(tmp_path_factory.mktemp("forecast") / "store")
@@ -83,11 +63,11 @@ def short(recipe: Recipe) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def outlook(fresh: Store, short: Recipe) -> Outlook:
+def outlook(fresh: Store, short: Recipe) -> Forecasts:
     return collect(fresh, short, ["accent=north"], seeds=2, replicates=100)
 
 
-def test_retrainings_end_in_a_table_that_sql_reads(outlook: Outlook, fresh: Store) -> None:
+def test_retrainings_end_in_a_table_that_sql_reads(outlook: Forecasts, fresh: Store) -> None:
     assert [r.train_slice for r in outlook.rows] == ["accent=north"]
     rows = fresh.read("forecasts", where="run_id = ? ORDER BY rank", parameters=[outlook.run_id]).to_pylist()
     assert [{k: v for k, v in r.items() if k != "run_id"} for r in rows] == [asdict(r) for r in outlook.rows]
@@ -95,7 +75,7 @@ def test_retrainings_end_in_a_table_that_sql_reads(outlook: Outlook, fresh: Stor
     assert outlook.trained == 2 * (1 + len(SHARES))
 
 
-def test_the_doses_are_nested_parts_of_the_slice_and_of_nothing_else(outlook: Outlook, fresh: Store) -> None:
+def test_the_doses_are_nested_parts_of_the_slice_and_of_nothing_else(outlook: Forecasts, fresh: Store) -> None:
     trained = fresh.sql(
         "SELECT any_value(r.seed) AS seed, list(DISTINCT e.sample_id) FILTER (s.accent = 'north' AND weight > 0) AS kept, "
         "count(*) FILTER (s.accent <> 'north' AND weight = 0) AS others "
@@ -113,7 +93,7 @@ def test_the_doses_are_nested_parts_of_the_slice_and_of_nothing_else(outlook: Ou
 
 
 def test_asking_again_reads_it_back_and_another_question_retrains_nothing(
-    outlook: Outlook, fresh: Store, short: Recipe
+    outlook: Forecasts, fresh: Store, short: Recipe
 ) -> None:
     runs = len(fresh.runs())
     again = collect(fresh, short, ["accent=north"], seeds=2, replicates=100)
@@ -148,7 +128,7 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
 
 
 def test_on_the_command_line(
-    outlook: Outlook, fresh: Store, short: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    outlook: Forecasts, fresh: Store, short: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tests.earmark.test_cli import earmark
 
