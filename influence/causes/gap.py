@@ -178,6 +178,8 @@ def judge(
         adjusted, beside, aliased = population_averaged(kept, made, level=level), mixed(kept, made), made.aliased
         if math.isnan(adjusted.gap.low):
             cautions.append("no interval: one side has a single speaker")
+        elif beside is None:
+            cautions.append("the mixed-effects model did not converge, so nothing stands beside the adjusted gap")
         elif not adjusted.gap.low <= beside.gap <= adjusted.gap.high:
             cautions.append(f"the mixed-effects model says {100 * beside.gap:+.2f} points, outside the interval")
     return Gaps(

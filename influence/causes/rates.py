@@ -172,21 +172,31 @@ def _standardise(
     return Standardised(rates[0], rates[1], interval, float(np.exp(parameters[SLICE])))
 
 
-def mixed(utterances: Utterances, made: Design) -> Mixed:
-    """The mixed-effects fit; speakers keep their own intercepts when utterances are moved in and out of the slice."""
+def mixed(utterances: Utterances, made: Design) -> Mixed | None:
+    """The mixed-effects fit; speakers keep their own intercepts when utterances are moved in and out of the slice.
+
+    None where the approximation does not come to an end.
+    """
     names, codes = np.unique(utterances.speakers, return_inverse=True)
     n, p = made.matrix.shape
     of_speakers = sparse.csr_array((np.ones(n), (np.arange(n), codes)), shape=(n, len(names)))
+    orthogonal, back = np.linalg.qr(made.matrix)  # columns alike in size and apart: the descent is short
+    scale = np.sqrt(n)
     model = _with_exposure()(
-        utterances.errors, made.matrix, of_speakers, np.zeros(len(names), dtype=int), np.log(utterances.words)
+        utterances.errors, orthogonal * scale, of_speakers, np.zeros(len(names), dtype=int), np.log(utterances.words)
     )
     start = np.zeros(p + 1 + len(names))
-    start[0] = np.log(utterances.errors.sum() / utterances.words.sum())
+    start[:p] = orthogonal.T @ np.full(n, np.log(utterances.errors.sum() / utterances.words.sum())) / scale
     start[p] = -1.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted = model.fit_vb(mean=start, sd=np.full(len(start), 0.1))
-    fixed, spread, own = np.asarray(fitted.fe_mean), np.asarray(fitted.vcp_mean), np.asarray(fitted.vc_mean)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # whether it came to an end is asked below
+        fitted = model.fit_vb(
+            mean=start, sd=np.full(len(start), 0.1), fit_method="L-BFGS-B", minim_opts={"maxiter": 2000}
+        )
+    if not fitted.optim_retvals.success:
+        return None
+    fixed = np.linalg.solve(back, np.asarray(fitted.fe_mean) * scale)
+    spread, own = np.asarray(fitted.vcp_mean), np.asarray(fitted.vc_mean)
     rates = []
     for value in (1.0, 0.0):
         as_if = made.matrix.copy()
