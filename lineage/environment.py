@@ -19,6 +19,7 @@ import re
 import resource
 import subprocess
 import sys
+import sysconfig
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -73,7 +74,8 @@ def lock() -> str:
     What did not come from an index (a checkout, an archive) pip cannot find by name: those are comments.
     """
     found: dict[str, str] = {}
-    for distribution in metadata.distributions():  # the first of a name is the one that is imported
+    # the first of a name is the one that is imported; what packages bring along inside themselves is theirs
+    for distribution in metadata.distributions(path=[place for place in sys.path if not _within_a_package(place)]):
         told = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
         head = told.partition("\n\n")[0]  # read so because parsing it as a message takes seven times as long
         name, version = (re.search(rf"^{field}: *(\S+)", head, re.MULTILINE) for field in ("Name", "Version"))
@@ -82,6 +84,11 @@ def lock() -> str:
             away = distribution.read_text("direct_url.json") is not None
             found.setdefault(known, f"{'# ' if away else ''}{known}=={version[1]}\n")
     return "".join(found[name] for name in sorted(found))
+
+
+def _within_a_package(place: str) -> bool:
+    installed = (Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+    return any(root in Path(place).parents for root in installed)
 
 
 def locked(text: str) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The base in memory: many trainings of one base in one process read its files once.
 
 A small base is kept as it was read, and every training gets a copy. Large ones are read anew, for keeping one would take as
-much memory as training needs, and their trainings are long enough. Law: a copy is what the files would give.
+much memory as training needs, and their trainings are long enough. Law: a copy is what the files would give, also when they
+have changed meanwhile.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from training.families import Family
 
 MOST_BYTES = 256 << 20
 
-_kept: dict[tuple[Family, Any, str], nn.Module] = {}  # one at most
+_kept: dict[tuple[Any, ...], nn.Module] = {}  # one at most
 
 
 def fresh(family: Family, *, dropout: float | None, attention: str) -> nn.Module:
@@ -24,7 +25,8 @@ def fresh(family: Family, *, dropout: float | None, attention: str) -> nn.Module
     Raises:
         EarmarkError: the weights are damaged or incomplete.
     """
-    key = (family, dropout, attention)
+    files = tuple((path, (status := path.stat()).st_size, status.st_mtime_ns) for path in family.base.files)
+    key = (family, dropout, attention, files)
     if key not in _kept:
         model = family.model(dropout=dropout, attention=attention)
         if sum(p.numel() * p.element_size() for p in model.parameters()) > MOST_BYTES:

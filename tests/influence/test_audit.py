@@ -15,7 +15,7 @@ from scipy import stats
 from influence import bank
 from influence.audit import AuditReport, _Rounds, audit, findings, run
 from influence.plan import freeze
-from influence.planfile import AuditPlan
+from influence.planfile import AuditPlan, Executor
 from influence.request import request
 from influence.sequential import Sequential
 from lineage.errors import EarmarkError, UnknownName
@@ -190,7 +190,7 @@ def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
     # more on record than was needed changes nothing
     audit(fresh, short, slices=SLICES, seeds=3, controls=1, replicates=20)
     again = _Rounds(fresh, freeze(fresh, request(fresh, plan)))
-    effects, _ = again.carry_out(1, silent)
+    effects, _ = again.carry_out(Executor(), silent)
     assert tuple(effects) == found.effects
     assert again.trained == 0
 

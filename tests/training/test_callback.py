@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,9 +92,15 @@ def exposures(store: Store, run: str | None) -> list[dict[str, Any]]:
     ],
 )
 def test_what_entered_the_model_is_what_is_on_record(
-    store: Store, tmp_path: Path, ids: list[uuid.UUID], kind: Any, fields: dict[str, Any]
+    store: Store,
+    tmp_path: Path,
+    ids: list[uuid.UUID],
+    kind: Any,
+    fields: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whatever the loader does, and with nothing changed for the script: not even its weights."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
     data = kind(rows(ids))
     recorder, model, bare = EarmarkCallback(store.root), Spy(), Spy()
     args = arguments(tmp_path, eval_strategy="epoch", **fields)
@@ -117,7 +125,7 @@ def test_what_entered_the_model_is_what_is_on_record(
     assert (run.kind, run.status, run.seed) == ("train", "completed", 3)
     assert run.config["arguments"]["learning_rate"] == 0.01
     assert str(tmp_path) not in json.dumps(run.to_json())
-    assert run.config["script"]["digest"]
+    assert run.config["script"]["digest"] == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     model_row = store.read("models", where="run_id = ?", parameters=[run.id]).to_pylist()[0]
     assert (model_row["family"], model_row["parameters"], model_row["set_digest"]) == ("other", 2, held.planned.digest)
 

@@ -111,7 +111,7 @@ def test_in_the_shadow_both_hear_and_far_fewer_units_suffice(store: Store) -> No
                 return verdict.difference.count
         return 10**6
 
-    assert units(shadow=True) < units(shadow=False) / 4
+    assert units(shadow=True) < units(shadow=False) / 3
 
 
 def test_a_unit_counts_once_and_no_key_is_on_record(store: Store) -> None:
