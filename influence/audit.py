@@ -23,7 +23,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
-from uuid import UUID
 
 from influence import bank
 from influence.checks import Check, check, met
@@ -31,8 +30,9 @@ from influence.controls import Match
 from influence.design import Comparison
 from influence.hypotheses import OPEN, Answer, answer
 from influence.matched_pairs import MatchedPairs
+from influence.outcomes import eval_slices, outcome
 from influence.outlook import outlook
-from influence.panels import USUAL, Array, Generalise, Metric, Outcome
+from influence.panels import USUAL, Generalise, Metric, Outcome
 from influence.plan import Plan, freeze
 from influence.planfile import CONTROLS, AuditPlan, Executor
 from influence.request import Request, request
@@ -42,19 +42,11 @@ from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.runs import RunInfo
-from lineage.sets import members
 from lineage.store import Store
 from training.bootstrap import LEVEL, REPLICATES
-from training.calibration import utterance_outcomes
 from training.determinism import depends, pick_device
-from training.entities import Tally, tagged, tallies
-from training.evaluate import columns
-from training.figures import PARTS
-from training.normalise import normaliser
-from training.predict import described, recorded, spoken_and_heard
 from training.progress import Progress, silent
 from training.recipe import Recipe
-from training.wer import align
 
 
 @dataclass(frozen=True)
@@ -284,6 +276,7 @@ class _Rounds:
         self._plan = plan
         self._seeds = len(plan.request.seeds)
         self._outcomes: dict[int, Outcome] = {}
+        self._how = plan.request.normalise, plan.request.declaration.metrics
 
     def carry_out(self, spread: Executor, progress: Progress) -> tuple[list[Effect], list[Answer]]:
         """Effects and answers to the hypotheses."""
@@ -320,12 +313,12 @@ class _Rounds:
 
     def _beside(self, found: Sequence[Effect], asked_with: Mapping[str, tuple[int, ...]]) -> list[Effect]:
         """With the second test beside, of the seeds that each comparison was last asked with."""
-        test, tested = MatchedPairs(self._store, self._plan.request.normalise), self._tested()
+        test, targets = MatchedPairs(self._store, self._plan.request.normalise), self._tested()
         p = {}
         for c in self._plan.comparisons:
             if any(e.phrase == c.phrase for e in found):
                 pairs = [(self._run(c.row, k), self._run(c.against, k)) for k in asked_with[c.phrase]]
-                p[c.phrase] = test.p_values(pairs, tested)
+                p[c.phrase] = test.p_values(pairs, targets)
         return [
             replace(e, mapsswe_p=p[e.phrase][e.eval_slice]) if e.metric == "wer" and e.phrase in p else e for e in found
         ]
@@ -375,12 +368,13 @@ class _Rounds:
     def _outcome(self, row: int, seed: int) -> Outcome:
         place = row * self._seeds + seed
         if place not in self._outcomes:
-            self._outcomes[place] = _outcome(self._store, self._plan, self._run(row, seed))
+            self._outcomes[place] = outcome(self._store, self._run(row, seed), *self._how)
         return self._outcomes[place]
 
     def _tested(self) -> list[EvalSlice]:
         baseline = next(r for r in self.results[: self._seeds] if r is not None)
-        return _tested(self._store, self._plan, baseline.predictions[self._plan.request.evaluation.digest])
+        run = baseline.predictions[self._plan.request.evaluation.digest]
+        return eval_slices(self._store, self._plan.tested, run, *self._how)
 
 
 @dataclass(frozen=True)
@@ -413,69 +407,6 @@ def _control(c: Comparison, place: Mapping[int, int]) -> tuple[tuple[int, ...], 
         there = ()
     weights = c.control_weights if there else None
     return there, place[c.against], weights, place.get(c.controls_against, 0)
-
-
-def _outcome(store: Store, plan: Plan, run_id: str) -> Outcome:
-    table = recorded(store, run_id, plan.request.normalise).table
-    ids = table["sample_id"].to_pylist()
-    hits, replaced, missed, made_up, loss, wrong, sure = columns(
-        table, "hits", *PARTS, "loss", "character_errors", "confidence"
-    )
-    utterances = utterance_outcomes(sure, hits, replaced, made_up)
-    others = {"cer": _known(ids, wrong)}
-    if "entity_errors" in plan.request.declaration.metrics:
-        others["entity_errors"] = {i: float(t.said - t.right) for i, t in _entities(store, plan, run_id).items()}
-    return Outcome(
-        _known(ids, replaced + missed + made_up),
-        _known(ids, loss),
-        others,
-        {
-            i: (c, r)
-            for i, c, r in zip(ids, utterances.confidence.tolist(), utterances.right.tolist(), strict=True)
-            if c == c
-        },
-    )
-
-
-def _known(ids: Sequence[UUID], values: Array) -> dict[UUID, float]:
-    """By sample, where there is a value: a transcript that the model cannot spell has no loss."""
-    return {i: v for i, v in zip(ids, values.tolist(), strict=True) if v == v}
-
-
-def _entities(store: Store, plan: Plan, run_id: str) -> dict[UUID, Tally]:
-    """Entities that the manifest tagged, said and heard whole, by sample; see `training.entities`."""
-    predictions = recorded(store, run_id, plan.request.normalise)
-    ids = predictions.table["sample_id"].combine_chunks()
-    own, texts = tagged(store, ids), spoken_and_heard(store, predictions)
-    text = normaliser(plan.request.normalise)
-    there = [i for i in ids.to_pylist() if i in own and i in texts]
-    alignments = [align(text(texts[i][0]), text(texts[i][1])) for i in there]
-    kinds = tallies(alignments, [own[i] for i in there], {}, text).values()
-    return {
-        i: Tally(sum(t.said for t in each), sum(t.right for t in each))
-        for i, each in zip(there, zip(*kinds, strict=True), strict=True)
-    }
-
-
-def _tested(store: Store, plan: Plan, run_id: str) -> list[EvalSlice]:
-    """Words and speakers of the evaluation slices; words as the normaliser of the predictions counts them."""
-    table = recorded(store, run_id, plan.request.normalise).table
-    ids = table["sample_id"].to_pylist()
-    words, letters = (_known(ids, c) for c in columns(table, "words", "characters"))
-    known = described(store, table["sample_id"].combine_chunks())
-    speakers = dict(zip(ids, known["speaker_key"].to_pylist(), strict=True))
-    amounts = {"cer": letters, "ece_utterance": dict.fromkeys(ids, 1.0)}
-    if "entity_errors" in plan.request.declaration.metrics:
-        amounts["entity_errors"] = {i: float(t.said) for i, t in _entities(store, plan, run_id).items() if t.said}
-    tested = []
-    for frozen in plan.tested:
-        ids = members(store, frozen.set_digest).to_pylist()
-        own = {metric: {i: below[i] for i in ids if i in below} for metric, below in amounts.items()}
-        of_whom = {i: speakers[i] for i in ids}
-        tested.append(EvalSlice(frozen.name, frozen.set_digest, {i: words[i] for i in ids}, of_whom, own))
-        if not sum(tested[-1].words.values()):
-            raise EarmarkError(f"evaluation slice {frozen.name} has no reference words — leave it out of the audit")
-    return tested
 
 
 def _stored(store: Store, done: RunInfo, asked: Request) -> AuditReport:

@@ -35,7 +35,7 @@ from influence.interactions import (
     matrix,
     slices_of,
 )
-from influence.outcomes import tested
+from influence.outcomes import eval_slices
 from influence.panels import USUAL, Generalise, Outcome, Panel, blocks, panel
 from influence.play import SHAPLEY, TOTAL, Asked, Play
 from influence.shapley import CAUTION, Sampling, sampler, sampling_error
@@ -195,7 +195,7 @@ def _measure(
     game, coalitions = play.game, asked_for(a.functional for a in asked)
     outcomes = play.outcomes(coalitions)
     weights = -matrix([a.functional for a in asked], coalitions)  # values are −metric
-    targets = tested(play.store, looked_at, play.predictions((1 << play.n) - 1, play.usable()[0]))
+    targets = eval_slices(play.store, looked_at, play.predictions((1 << play.n) - 1, play.usable()[0]))
     rows: list[Interaction] = []
     for metric in USUAL:
         found = []

@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 
 from influence.causes.doses import Retrained
-from influence.outcomes import outcome, tested
+from influence.outcomes import eval_slices, outcome
 from influence.panels import Outcome, Panel, blocks, panel
 from influence.statistics import EvalSlice
 from lineage.store import Store
@@ -38,7 +38,7 @@ def target_of(store: Store, made: Retrained, goal: Goal, weights: Sequence[float
     Raises:
         EarmarkError: an evaluation slice has no reference words.
     """
-    parts = tested(store, made.tested, made.baseline[0])
+    parts = eval_slices(store, made.tested, made.baseline[0])
     if goal == "worst":
         outcomes = [outcome(store, p) for p in made.baseline]
         rates = [sum(o.errors[s] for o in outcomes for s in p.words) / sum(p.words.values()) for p in parts]
