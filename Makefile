@@ -37,7 +37,7 @@ base: $(VENV)/.demo  ## make the packaged base checkpoints anew from synthetic s
 docs: $(VENV)/.dev  ## write the references of SQL and the command line and the Dockerfile anew
 	@$(BIN)/earmark schema --markdown > docs/sql.md
 	@$(BIN)/typer earmark.cli utils docs --name earmark --output docs/cli.md >/dev/null
-	@$(BIN)/python -c 'from lineage.rebuild import dockerfile; print(dockerfile(), end="")' > Dockerfile
+	@$(BIN)/python -c 'from lineage.machine.rebuild import dockerfile; print(dockerfile(), end="")' > Dockerfile
 
 screenshot: $(VENV)/.dev  ## take the README's picture of the demo's store anew
 	@$(BIN)/python docs/screenshot.py $(STORE) docs/dashboard.png

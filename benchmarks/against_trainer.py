@@ -31,15 +31,15 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging
 
-from lineage.algebra import cut
-from lineage.audio import read_audio
-from lineage.ingest import ingest
-from lineage.sets import create_set, members, resolve_set
+from lineage.ingestion.ingest import ingest
+from lineage.selection.algebra import cut
+from lineage.selection.sets import create_set, members, resolve_set
+from lineage.sound.audio import read_audio
 from lineage.store import Store
 from training.families import Family, open_family
 from training.fit import train
+from training.loops.trainer import OPTIMISER
 from training.recipe import Recipe
-from training.trainer import OPTIMISER
 
 SPEED, SOONER, GROWTH = 0.98, 10.0, 1.1
 RECIPE = Recipe(

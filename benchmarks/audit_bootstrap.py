@@ -15,8 +15,8 @@ import time
 
 import numpy as np
 
-from influence.contrasts import contrasts
-from influence.panels import Array, Panel
+from influence.statistics.contrasts import contrasts
+from influence.statistics.panels import Array, Panel
 
 MOST_S = 2.0
 CONTROLS = 2

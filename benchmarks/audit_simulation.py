@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from influence.contrasts import contrasts
-from influence.panels import Array, Panel
-from influence.sequential import Sequential
-from influence.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE, Cell, judge
+from influence.statistics.contrasts import contrasts
+from influence.statistics.panels import Array, Panel
+from influence.statistics.sequential import Sequential
+from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE, Cell, judge
 
 ALPHA = 0.05
 DEMO = (0.18, 0.13, 0.11, 0.06, 0.05, 0.005, 0.0, 0.0)  # effects like those of the demo's noises, accents and nulls

@@ -30,15 +30,15 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+import training.evaluation.predict
 import training.fit
-import training.predict
 from influence.bank import Retraining, fill
 from lineage.identity import uuid7
-from lineage.ingest import ingest
-from lineage.sets import resolve_set
-from lineage.slices import Slice, freeze
+from lineage.ingestion.ingest import ingest
+from lineage.selection.sets import resolve_set
+from lineage.selection.slices import Slice, freeze
 from lineage.store import Store
-from training.base import find_base
+from training.models.base import find_base
 from training.recipe import Recipe
 
 BASE = "earmark:whisper-tiny"
@@ -140,7 +140,7 @@ def shares(bank: Bank, count: int) -> tuple[float, float, float]:
     gc.collect()
     gc.freeze()  # as workers do when they are warm
     spent: dict[str, float] = {}
-    with timed(training.fit, "_train", spent), timed(training.predict, "hear", spent):
+    with timed(training.fit, "_train", spent), timed(training.evaluation.predict, "hear", spent):
         whole = bank.seconds(count)
     steps, decoding = spent["_train"] / whole, spent["hear"] / whole
     return steps, decoding, 1 - steps - decoding

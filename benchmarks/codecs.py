@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 
 from earmark.demo.corpus import CONDITIONS, write_corpus
-from lineage.algebra import cut
-from lineage.derive import transform_set
+from lineage.derivation.derive import transform_set
 from lineage.errors import EarmarkError
-from lineage.ingest import ingest
+from lineage.ingestion.ingest import ingest
+from lineage.selection.algebra import cut
 from lineage.store import Store
-from training.bootstrap import Interval, paired_difference
+from training.evaluation.predict import predict
 from training.fit import TrainedModel, train
-from training.predict import predict
 from training.recipe import Recipe
+from training.statistics.bootstrap import Interval, paired_difference
 
 RECIPE = Recipe(
     name="plain", base="earmark:whisper-tiny", train="train", epochs=6, batch_size=16, learning_rate=1e-3, warmup=0.1

@@ -27,15 +27,15 @@ import pyarrow as pa
 import torch
 from transformers import AutoTokenizer, WhisperFeatureExtractor, WhisperForConditionalGeneration, pipeline
 
-from lineage import waveforms
-from lineage.algebra import cut
-from lineage.ingest import ingest
-from lineage.sets import create_set, members, resolve_set
+from lineage.ingestion.ingest import ingest
+from lineage.selection.algebra import cut
+from lineage.selection.sets import create_set, members, resolve_set
+from lineage.sound import waveforms
 from lineage.store import Store
-from training.base import find_base
-from training.corpus import open_corpus
-from training.models import adopt_base, open_model
-from training.predict import predict, spoken_and_heard
+from training.data.corpus import open_corpus
+from training.evaluation.predict import predict, spoken_and_heard
+from training.models.base import find_base
+from training.models.recorded import adopt_base, open_model
 
 BASE = "earmark:whisper-tiny"
 RATE = 16_000

@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from earmark.demo.corpus import CONDITIONS, write_corpus
-from lineage.algebra import cut
 from lineage.errors import EarmarkError
-from lineage.ingest import ingest
+from lineage.ingestion.ingest import ingest
+from lineage.selection.algebra import cut
 from lineage.store import Store
-from training.bootstrap import Interval
-from training.evaluate import evaluate
+from training.comparison.forgetting import forgetting
+from training.evaluation.evaluate import evaluate
 from training.fit import train
-from training.forgetting import forgetting
 from training.recipe import Recipe
+from training.statistics.bootstrap import Interval
 
 CORPUS_SEED = 2
 ACCENTS = {"old": ("scot", "carib", "l2-es"), "new": ("l2-fr", "l2-ja")}

@@ -22,13 +22,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from influence.audit import audit
-from lineage.algebra import cut
-from lineage.derive import apply
+from lineage.derivation.derive import apply
 from lineage.errors import EarmarkError
-from lineage.ingest import ingest
-from lineage.sets import SampleSet, create_set, members
+from lineage.ingestion.ingest import ingest
+from lineage.selection.algebra import cut
+from lineage.selection.sets import SampleSet, create_set, members
 from lineage.store import Store
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
 from training.fit import train
 from training.recipe import Recipe
 

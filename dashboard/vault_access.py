@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 import soundfile
 
 from dashboard.record import opened
-from lineage.audio import Waveform
 from lineage.errors import EarmarkError
+from lineage.sound.audio import Waveform
 
 
 def transcripts(ids: Iterable[uuid.UUID]) -> Mapping[uuid.UUID, str]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from lineage.audio import Waveform
-from lineage.pipelines import carried
+from lineage.derivation.pipelines import carried
+from lineage.sound.audio import Waveform
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

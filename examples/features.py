@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
 
-from lineage.pipelines import heard
-from training.base import find_base
+from lineage.derivation.pipelines import heard
+from training.models.base import find_base
 
 BASE = find_base("earmark:whisper-tiny").path  # or "openai/whisper-tiny", or a folder
 EXTRACTOR = AutoFeatureExtractor.from_pretrained(BASE)

@@ -13,9 +13,9 @@ from digits import digits
 from features import collate, load, prepare
 from torch.utils.data import DataLoader
 
-from lineage.pipelines import track
+from lineage.derivation.pipelines import track
 from lineage.store import Store
-from training.loop import recorded
+from training.loops.loop import recorded
 
 EPOCHS, RATE, SEED = 2, 1e-3, 1
 

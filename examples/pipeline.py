@@ -12,8 +12,8 @@ from typing import Any
 from datasets import Audio
 from digits import digits
 
-from lineage.audio import Waveform
-from lineage.pipelines import carried, heard, track
+from lineage.derivation.pipelines import carried, heard, track
+from lineage.sound.audio import Waveform
 from lineage.store import Store
 
 

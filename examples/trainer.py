@@ -13,9 +13,9 @@ from digits import digits
 from features import collate, load, prepare
 from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments
 
-from lineage.pipelines import track
+from lineage.derivation.pipelines import track
 from lineage.store import Store
-from training.callback import EarmarkCallback
+from training.loops.callback import EarmarkCallback
 
 
 def main(folder: Path) -> None:

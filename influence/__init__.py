@@ -1,1 +1,6 @@
-"""Why it is so: slices, retraining audits, gradient attribution and their statistics."""
+"""Why it is so.
+
+`audit` is the main road: `plans` say what it will do and claim, `interventions` what is changed, `bank` with its `executors`
+retrains, `statistics` turns outcomes into verdicts, `report` tells them. Beside it lie `games` between slices,
+`attribution` by gradients, `causes` behind gaps and what to collect next, and `discovery` of slices nobody thought of.
+"""

@@ -25,28 +25,28 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from influence import bank
-from influence.checks import Check, check, met
-from influence.controls import Match
-from influence.design import Comparison
-from influence.hypotheses import OPEN, Answer, answer
-from influence.matched_pairs import MatchedPairs
-from influence.outcomes import eval_slices, outcome
-from influence.outlook import outlook
-from influence.panels import USUAL, Generalise, Metric, Outcome
-from influence.plan import Plan, freeze
-from influence.planfile import CONTROLS, AuditPlan, Executor
-from influence.request import Request, request
-from influence.sequential import Sequential
-from influence.statistics import Effect, EvalSlice, LeftOut, Questions
-from lineage.environment import code_version
+from influence.plans.controls import Match
+from influence.plans.design import Comparison
+from influence.plans.hypotheses import OPEN, Answer, answer
+from influence.plans.outlook import outlook
+from influence.plans.plan import Plan, freeze
+from influence.plans.planfile import CONTROLS, AuditPlan, Executor
+from influence.plans.request import Request, request
+from influence.statistics.checks import Check, check, met
+from influence.statistics.effects import Effect, EvalSlice, LeftOut, Questions
+from influence.statistics.matched_pairs import MatchedPairs
+from influence.statistics.outcomes import eval_slices, outcome
+from influence.statistics.panels import USUAL, Generalise, Metric, Outcome
+from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from lineage.machine.environment import code_version
 from lineage.runs import RunInfo
 from lineage.store import Store
-from training.bootstrap import LEVEL, REPLICATES
-from training.determinism import depends, pick_device
+from training.loops.determinism import depends, pick_device
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.statistics.bootstrap import LEVEL, REPLICATES
 
 
 @dataclass(frozen=True)

@@ -22,19 +22,19 @@ from torch import nn
 from influence import executors
 from influence.executors import Job, store_at
 from influence.watch import Watch
-from lineage import leakage
+from lineage.selection import leakage
 from lineage.store import Store
-from training import lora, pristine
-from training.changes import changes
-from training.corpus import open_corpus
-from training.determinism import pick_device
+from training.data.corpus import open_corpus
+from training.evaluation.predict import predict
 from training.families import Family
 from training.fit import TrainedModel, prepare, train
-from training.models import Opened, resolve_model
-from training.predict import predict
+from training.loops.changes import changes
+from training.loops.determinism import pick_device
+from training.models import lora, pristine
+from training.models.recorded import Opened, resolve_model
+from training.models.start import find_start
 from training.progress import Progress, silent
 from training.recipe import Recipe
-from training.start import find_start
 
 
 @dataclass(frozen=True)

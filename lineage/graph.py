@@ -1,8 +1,8 @@
 """Questions about the lineage: where a sample came from, what was made of it, and which sets and models it reached.
 
 Walks are frontier loops: one look-up a generation, in the copy of `edges` that is sorted in the direction of the walk
-(`lineage.lookup`). A recursive CTE would join all edges again at every hop, which is hundreds of times slower on millions of
-them. Questions about all samples at once number the ids through and work on plain integers.
+(`lineage.storage.lookup`). A recursive CTE would join all edges again at every hop, which is hundreds of times slower on
+millions of them. Questions about all samples at once number the ids through and work on plain integers.
 
 Laws: the answers are those of a naive walk over all published edges, whether compacted or not; a sample is not among its own
 ancestors or descendants.

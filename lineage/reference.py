@@ -20,7 +20,7 @@ def markdown() -> str:
     parts = [HEAD, "## Tables\n", *(_table(t) for t in TABLES.values()), "## Questions as table macros\n"]
     for name, (parameters, doc, _) in MACROS.items():
         parts.append(f"### `FROM {name}{parameters}`\n\n{doc}\n")
-    parts.append("## The vault\n\nPersonal data, out of reach of SQL; `lineage.vault` reads it.\n")
+    parts.append("## The vault\n\nPersonal data, out of reach of SQL; `lineage.people.vault` reads it.\n")
     parts += [_table(t) for t in VAULT.values()]
     return "\n".join(parts)
 

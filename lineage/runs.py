@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lineage import environment
 from lineage.events.journal import Journal
 from lineage.identity import file_digest, uuid7
-from lineage.meter import Meter
+from lineage.machine import environment
+from lineage.machine.meter import Meter
+from lineage.proof.verifier import rows_digest
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
-from lineage.segments import Rows, as_table, sync_folder, write_durably, write_segment
+from lineage.storage.segments import Rows, as_table, sync_folder, write_durably, write_segment
 from lineage.subjects import KEYS
-from lineage.verifier import rows_digest
 
 if TYPE_CHECKING:
     from lineage.store import Store
@@ -44,9 +44,9 @@ JSON_COLUMNS = ("config", "result", "environment")
 class Segment:
     """One Parquet file as its manifest lists it; `path` is relative to the store.
 
-    `digest` is of the file, `logical` of its rows in their order (`lineage.verifier.rows_digest`), which stays true of the
-    rows when a compaction moves them; both are keyed for a vault segment. `logical` is empty where rows were only moved.
-    `order` is the column by which the rows are sorted, if they are.
+    `digest` is of the file, `logical` of its rows in their order (`lineage.proof.verifier.rows_digest`), which stays true
+    of the rows when a compaction moves them; both are keyed for a vault segment. `logical` is empty where rows were only
+    moved. `order` is the column by which the rows are sorted, if they are.
     """
 
     table: str
@@ -60,7 +60,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One run as its manifest tells it. Times are UTC; costs are in seconds, bytes and joules, see `lineage.meter`.
+    """One run as its manifest tells it. Times are UTC; costs are in seconds, bytes and joules, see `lineage.machine.meter`.
 
     Those that a run of an earlier version did not note, or this machine cannot measure, are None.
     """

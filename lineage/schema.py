@@ -115,7 +115,7 @@ _TABLES = (
         _col(
             "level_dbfs",
             F64,
-            "RMS of the active frames, dB of full scale; how this and what follows is measured: `lineage/facts.py`.",
+            "RMS of the active frames, dB of full scale; how this and what follows is measured: `lineage/sound/facts.py`.",
         ),
         _col("peak_dbfs", F64, "Largest value, dB of full scale."),
         _col("clipped_share", F64, "Share of the values at 16-bit full scale, 0 to 1."),
@@ -184,7 +184,9 @@ _TABLES = (
         _col("result", TEXT, "JSON facts about the outcome."),
         _low("code_version", "Version and source digest of the code."),
         _col(
-            "environment", TEXT, "JSON: Python, system, CPU, packages, container, commit; see `lineage/environment.py`."
+            "environment",
+            TEXT,
+            "JSON: Python, system, CPU, packages, container, commit; see `lineage/machine/environment.py`.",
         ),
         _low("threads", "Arithmetic threads; weights depend on it.", type=I32),
         _col("seed", I64, "Seed of the run."),
@@ -197,7 +199,11 @@ _TABLES = (
         _col("cpu_s", F64, "CPU time in seconds."),
         _col("peak_bytes", I64, "Peak resident memory of the process in bytes."),
         _col("gpu_s", F64, "Seconds for which it occupied a GPU, times their number."),
-        _col("read_bytes", I64, "Bytes fetched from storage; what follows is measured as `lineage/meter.py` tells."),
+        _col(
+            "read_bytes",
+            I64,
+            "Bytes fetched from storage; what follows is measured as `lineage/machine/meter.py` tells.",
+        ),
         _col("written_bytes", I64, "Bytes sent to storage."),
         _col("energy_j", F64, "Energy of processors and GPUs meanwhile, joules; null where it cannot be measured."),
     ),
@@ -527,7 +533,7 @@ _VAULT = (
         "What copies of a recording are known by, though re-encoded, louder or resampled.",
         _SAMPLE,
         _col("words_key", UUID, "Keyed hash of the plain words; equal words have equal keys within one store."),
-        _col("fingerprint", pa.binary(), "See `lineage/fingerprint.py`.", nullable=False),
+        _col("fingerprint", pa.binary(), "See `lineage/sound/fingerprint.py`.", nullable=False),
     ),
     _personal(
         "hypotheses",

@@ -14,8 +14,8 @@ import duckdb
 import pyarrow as pa
 
 from lineage.ids import halves, sort_unique
+from lineage.proof.verifier import leaf_hash
 from lineage.schema import TABLES, Table
-from lineage.verifier import leaf_hash
 
 if TYPE_CHECKING:
     from lineage.store import Store

@@ -3,11 +3,11 @@
     earmark.json          format version and hash names
     tables/<table>/<run>/<uuid7>.parquet
     manifests/<run>.json  what a run wrote
-    log/                  the order in which runs became visible, signed (see `lineage.log`)
+    log/                  the order in which runs became visible, signed (see `lineage.proof.log`)
     openlineage/<run>.ndjson   how it went, in the words of OpenLineage (see `lineage.events`)
-    vault/                the personal data (see `lineage.vault`)
+    vault/                the personal data (see `lineage.people.vault`)
     artifacts/<xx>/<digest>   weights, checkpoints, features: content-addressed files and folders
-    unfinished/<key>/     from where a killed run goes on, no part of the record (see `lineage.unfinished`)
+    unfinished/<key>/     from where a killed run goes on, no part of the record (see `lineage.storage.unfinished`)
 
 Writers take no lock: any number of processes may write runs while others read. Laws: a run's rows appear all at once, when
 the log names its manifest; what has appeared is never changed, only taken away by a later run that says so (compaction,
@@ -31,17 +31,19 @@ import pyarrow as pa
 from duckdb.sqltypes import UUID as DUCKDB_UUID
 from duckdb.sqltypes import VARCHAR
 
-from lineage import artifacts, environment, packed, sql
+from lineage import sql
 from lineage.errors import AmbiguousName, Conflict, EarmarkError, UnknownName
 from lineage.identity import digest_of, hex_prefix, uuid7
-from lineage.living import alive
-from lineage.log import Entry, Log
-from lineage.lookup import Lookup
+from lineage.machine import environment
+from lineage.people.vault import Vault
+from lineage.proof.log import Entry, Log
 from lineage.runs import Manifest, Run, RunInfo, Segment
 from lineage.schema import FORMAT_VERSION, TABLES
-from lineage.segments import write_durably
+from lineage.storage import artifacts, packed
+from lineage.storage.living import alive
+from lineage.storage.lookup import Lookup
+from lineage.storage.segments import write_durably
 from lineage.subjects import Subjects
-from lineage.vault import Vault
 
 T = TypeVar("T")
 
@@ -201,7 +203,7 @@ class Store:
 
     def _check(self, manifest: Manifest, condition: Callable[[], None]) -> None:
         """Raise if the run worked on what is there no more: a file that another run took away, a sample that was erased."""
-        from lineage.erase import check_publication
+        from lineage.people.erase import check_publication
 
         self.refresh()
         gone = next((p for p in manifest.removed if p in self.removed), None)

@@ -5,8 +5,8 @@
 
 A run is never done twice: its key covers everything on which the weights depend (recipe, members of the sets, base, seed,
 threads, code, packages, kind of machine), and a completed run of that key is returned as it is. What a seed or a thread more
-would have changed is asked of `training.replays`. A run that was killed goes on from its last state (`training.resume`) when
-the same is asked for again.
+would have changed is asked of `training.replays`. A run that was killed goes on from its last state
+(`training.loops.resume`) when the same is asked for again.
 
 Laws: the same key gives the same `model_id`, in any process, however often it was killed on the way; weights of one for all
 samples are no weights at all; a run that fails or is interrupted leaves a row in `runs` and nothing else on the record.
@@ -25,35 +25,36 @@ import numpy.typing as npt
 import torch
 
 from lineage.chain import sets_behind
-from lineage.environment import code_version, lock
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.policy import Policy
-from lineage.recorder import Recorder
+from lineage.ingestion.recorder import Recorder
+from lineage.machine.environment import code_version, lock
+from lineage.people.policy import Policy
 from lineage.runs import Run, RunInfo
-from lineage.sets import SampleSet, resolve_set
+from lineage.selection.sets import SampleSet, resolve_set
+from lineage.storage.unfinished import Unfinished, claim
 from lineage.store import Store
-from lineage.unfinished import Unfinished, claim
-from training import ewc, presentation
-from training.augment import Augmentation, pinned
-from training.base import Base
-from training.changes import Changes, changes
-from training.checkpoints import CheckpointKeeper
-from training.corpus import Corpus, open_corpus
-from training.determinism import check_precision, depends, deterministic, pick_device
-from training.development import Development
-from training.exposures import Exposures
+from training.data import presentation
+from training.data.augment import Augmentation, pinned
+from training.data.corpus import Corpus, open_corpus
+from training.data.order import Plan
+from training.data.permission import permission
+from training.data.rehearsal import Mixture, mixture
 from training.families import Family
-from training.models import keep_base, opening, pools_of, record_model
-from training.order import Plan
-from training.permission import permission
+from training.loops.changes import Changes, changes
+from training.loops.checkpoints import CheckpointKeeper
+from training.loops.determinism import check_precision, depends, deterministic, pick_device
+from training.loops.development import Development
+from training.loops.exposures import Exposures
+from training.loops.resume import Part, Saver
+from training.loops.trainer import OPTIMISER, RecordedTrainer
+from training.models import ewc
+from training.models.base import Base
+from training.models.recorded import keep_base, opening, pools_of, record_model
+from training.models.start import Start, find_start
+from training.models.tensors import disk_watched
 from training.progress import Progress, silent
 from training.recipe import Recipe
-from training.rehearsal import Mixture, mixture
-from training.resume import Part, Saver
-from training.start import Start, find_start
-from training.tensors import disk_watched
-from training.trainer import OPTIMISER, RecordedTrainer
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def train(
         recipe: the experiment.
         seed: instead of the recipe's.
         weights: weight in the loss of the members of each set, by set digest; the weights of overlapping sets multiply.
-        substitutes: digest of a pairing on record: other samples in the places of some (`lineage.substitutes`).
+        substitutes: digest of a pairing on record: other samples in the places of some (`lineage.derivation.substitutes`).
         augment: instead of the recipe's, for the members of each set, by set digest.
         checkpoints: instead of the recipe's.
         parents: runs that this one belongs to, e.g. an audit.

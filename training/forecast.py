@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from lineage import leakage, unfinished
-from lineage.policy import Policy, Verdict
+from lineage.people.policy import Policy, Verdict
 from lineage.runs import RunInfo
-from lineage.sets import SampleSet
+from lineage.selection import leakage
+from lineage.selection.sets import SampleSet
+from lineage.storage import unfinished
 from lineage.store import Store
-from training.costs import RateCard, in_force
+from training.comparison.costs import RateCard, in_force
+from training.data.order import Plan
+from training.data.permission import Permission, permission
 from training.fit import Prepared, prepare
-from training.order import Plan
-from training.permission import Permission, permission
 from training.recipe import Recipe
 
 

@@ -27,9 +27,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from training.augment import Augmentation
-from training.normalise import NAMES as NORMALISERS
-from training.specaugment import SpecAugment
+from training.data.augment import Augmentation
+from training.data.specaugment import SpecAugment
+from training.evaluation.normalise import NAMES as NORMALISERS
 
 # What a recipe is called, what is measured afterwards and how often it is saved leave the weights as they are.
 NOT_IN_WEIGHTS = ("name", "evaluate", "checkpoints", "save_steps", "save_seconds")
@@ -50,7 +50,7 @@ class Lora(BaseModel):
 
 
 class Replay(BaseModel):
-    """Experience replay: old samples mixed into the new (see `training.rehearsal`)."""
+    """Experience replay: old samples mixed into the new (see `training.data.rehearsal`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ class Replay(BaseModel):
 
 
 class Ewc(BaseModel):
-    """Elastic weight consolidation: weights that an old set hangs on are held (see `training.ewc`)."""
+    """Elastic weight consolidation: weights that an old set hangs on are held (see `training.models.ewc`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -26,19 +26,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lineage.chain import SCHEME
-from lineage.consumed import run_of
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique, without
-from lineage.policy import Policy
+from lineage.people.policy import Policy
 from lineage.runs import RunInfo
-from lineage.sets import members, resolve_set, sample_sets
+from lineage.selection.consumed import run_of
+from lineage.selection.sets import members, resolve_set, sample_sets
 from lineage.store import Store
-from training.base import Base, find_base
-from training.changes import again as again_as
-from training.compare import compare
-from training.distance import Distance, distance
-from training.evaluate import known_number
+from training.comparison.compare import compare
+from training.evaluation.evaluate import known_number
 from training.fit import Replays, train
+from training.loops.changes import again as again_as
+from training.models.base import Base, find_base
+from training.models.distance import Distance, distance
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.replays import Difference, changed

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lineage import environment
-from lineage.merkle import set_digest
+from lineage.machine import environment
+from lineage.proof.merkle import set_digest
 from lineage.runs import RunInfo
 from lineage.store import Store
-from training import determinism
+from training.loops import determinism
 
 Kind = Literal["code", "environment", "data", "base", "threads", "hardware"]
 

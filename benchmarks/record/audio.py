@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tools import machine
 
-from lineage.audio import read_audio
 from lineage.identity import audio_digest
-from lineage.ingest import ingest
-from lineage.intake import Job, Options, outcomes
+from lineage.ingestion.ingest import ingest
+from lineage.ingestion.intake import Job, Options, outcomes
+from lineage.machine.pool import in_order
 from lineage.manifests.entries import entry
-from lineage.pool import in_order
+from lineage.sound.audio import read_audio
 from lineage.store import Store
 
 TARGET = 0.80  # of the speed of decoding and hashing alone

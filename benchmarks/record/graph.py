@@ -24,9 +24,10 @@ import pyarrow as pa
 from tools import Clock, machine, show, verdict
 from world import World, world
 
-from lineage import graph, merkle
+from lineage import graph
 from lineage.ids import id_array
-from lineage.sets import difference, prove, resolve_set
+from lineage.proof import merkle
+from lineage.selection.sets import difference, prove, resolve_set
 from lineage.sql import connect
 from lineage.store import Store
 

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tools import Clock, edge_rows, lineage, machine, peer, show, verdict
 
+from lineage.proof.verifier import verify
 from lineage.store import Store
-from lineage.verifier import verify
 
 TARGET = 900_000  # rows a second on two cores
 FLAT = 1.25  # memory may grow so many times when the rows grow fourfold

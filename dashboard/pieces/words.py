@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lineage.markup import Markup, tag
-from training.wer import Aligned
+from training.evaluation.wer import Aligned
 
 NAMES = {"substitution": "substituted", "deletion": "missed", "insertion": "made up"}
 LETTERS = {"substitution": "S", "deletion": "D", "insertion": "I"}

@@ -20,7 +20,7 @@ from dashboard.measures import Rate, ends
 from dashboard.queries import NAMED_SETS, newest_samples
 from lineage.sql import quote
 from lineage.store import Store
-from training import bootstrap
+from training.statistics import bootstrap
 
 WHOLE = "all"
 AMOUNTS = {  # what is added up over utterances and divided by their reference words

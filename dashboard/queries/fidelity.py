@@ -1,4 +1,5 @@
-"""How faithful an attribution is: its predictions beside an audit's measurements, cell by cell (`influence.fidelity`)."""
+"""How faithful an attribution is: its predictions beside an audit's measurements, cell by cell
+(`influence.attribution.fidelity`)."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from dashboard.measures import Fidelity, ends
 from dashboard.queries.effects import Audit, effects
 from dashboard.queries.influences import Attribution, sums
-from influence.fidelity import Correlation, fidelity
+from influence.attribution.fidelity import Correlation, fidelity
 from lineage.store import Store
 
 LEVEL = 0.95

@@ -1,15 +1,15 @@
 """Whether the record is whole: a look at every listed file on each load, and the full check on demand.
 
 The look reads no file: it asks whether each file that a manifest lists is there with the size that it had. The full check
-hashes every byte and follows the signed log (`lineage.verifier`).
+hashes every byte and follows the signed log (`lineage.proof.verifier`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lineage.proof.verifier import Report, verify
 from lineage.store import Store
-from lineage.verifier import Report, verify
 
 
 @dataclass(frozen=True)

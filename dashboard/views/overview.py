@@ -18,7 +18,7 @@ from dashboard.views import View
 from lineage import formats
 from lineage.chain import SCHEME
 from lineage.markup import Markup, join, tag
-from lineage.verifier import Report
+from lineage.proof.verifier import Report
 
 SIZE = 10  # rows on a page of a list
 STATUS = {"completed": "✓ completed", "failed": "✗ failed", "aborted": "◦ aborted"}

@@ -32,7 +32,7 @@ from dashboard.texts import normalised
 from dashboard.views import View
 from lineage import formats
 from lineage.markup import Markup, join, tag
-from training import wer
+from training.evaluation import wer
 
 SIZE = 10
 METRICS = {

@@ -11,10 +11,10 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
-from lineage import rebuild
-from lineage.consumed import run_of
 from lineage.errors import EarmarkError
-from lineage.policy import Policy
+from lineage.machine import rebuild
+from lineage.people.policy import Policy
+from lineage.selection.consumed import run_of
 from lineage.store import Store
 
 if TYPE_CHECKING:

@@ -13,11 +13,12 @@ from rich.tree import Tree
 
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
 from earmark.cli.output import console, print_rows, say, short
-from lineage import aliases, graph, reference, schema, sets, sql
-from lineage import consumed as against_plan
+from lineage import aliases, graph, reference, schema, sql
 from lineage.chain import chain
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import hex_prefix
+from lineage.selection import consumed as against_plan
+from lineage.selection import sets
 from lineage.store import Store
 
 HOPS_SHOWN = 40

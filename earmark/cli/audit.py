@@ -16,7 +16,7 @@ from lineage.store import Store
 
 if TYPE_CHECKING:
     from influence.audit import AuditReport
-    from influence.planfile import AuditPlan
+    from influence.plans.planfile import AuditPlan
 
 WorkersOption = Annotated[int | None, typer.Option(help="Processes, of the recipe's threads each.", min=1)]
 WORKERS = min(4, os.cpu_count() or 1)
@@ -115,9 +115,9 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """What a plan would do: its family, its retrainings, how many are on record, how long the others take. Writes nothing."""
-    from influence.outlook import outlook
-    from influence.plan import sketch
-    from influence.request import request
+    from influence.plans.outlook import outlook
+    from influence.plans.plan import sketch
+    from influence.plans.request import request
 
     opened = Store.open(store)
     wanted = _plan(plan, slice_, eval=evaluation, on=on, seeds=seeds, controls=controls, looks=looks)
@@ -151,7 +151,7 @@ def plan(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Draft a plan with comments: attributes of few values as slices, a null slice, what it would cost."""
-    from influence.draft import draft
+    from influence.plans.draft import draft
     from lineage.errors import EarmarkError
     from training.recipe import Recipe
 
@@ -163,8 +163,8 @@ def plan(
 
 def _plan(path: Path, slices: list[str] | None, **options: Any) -> AuditPlan:
     """The plan in the file; with slices, the plan that the options make of the recipe in it."""
-    from influence.planfile import AuditPlan
-    from influence.sequential import parse_looks
+    from influence.plans.planfile import AuditPlan
+    from influence.statistics.sequential import parse_looks
     from lineage.errors import EarmarkError
     from training.recipe import Recipe
 

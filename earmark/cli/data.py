@@ -11,12 +11,12 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
-from lineage import algebra
 from lineage.errors import EarmarkError
+from lineage.selection import algebra
 from lineage.store import Store
 
 if TYPE_CHECKING:
-    from lineage.transforms import Transform
+    from lineage.derivation.transforms import Transform
 
 SHOWN = 20  # complaints printed; all of them with --json
 
@@ -51,8 +51,8 @@ def ingest(
     as_json: JsonOption = False,
 ) -> None:
     """Put the recordings of a manifest on the record; what cannot go there is told in one line each."""
-    from lineage.ingest import BatchRefused
-    from lineage.ingest import ingest as run
+    from lineage.ingestion.ingest import BatchRefused
+    from lineage.ingestion.ingest import ingest as run
 
     try:
         with progress(f"ingesting {manifest.name}") as report:
@@ -106,8 +106,8 @@ def transform(
     attribute: Annotated[list[str] | None, typer.Option(help="Attribute for every new sample: noise=hum.")] = None,
 ) -> None:
     """Make new samples out of a set's, on the record: resample, trim, concat, noise, reverb, tempo, codec, telephone …"""
-    from lineage import transforms
-    from lineage.derive import transform_set
+    from lineage.derivation import transforms
+    from lineage.derivation.derive import transform_set
 
     if set_ref is None or name is None:
         print_rows([row for t in transforms.transforms() for row in _described(t)])
@@ -178,7 +178,7 @@ def split(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Cut a set into parts by speaker, so that nobody is heard in two of them."""
-    from lineage.splits import split as cut
+    from lineage.selection.splits import split as cut
 
     parts = _pairs([part.strip() for part in shares.split(",")], json_values=True)
     for part, share in parts.items():

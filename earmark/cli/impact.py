@@ -9,8 +9,9 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import plain, print_rows, say, short
-from lineage import graph, reach, rights
+from lineage import graph
 from lineage.errors import EarmarkError, UnknownName
+from lineage.people import reach, rights
 from lineage.store import Store
 
 

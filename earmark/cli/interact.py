@@ -56,7 +56,7 @@ def interact(
     as_json: JsonOption = False,
 ) -> None:
     """Retrain on combinations of slices: their Shapley values, and whether one makes up for the lack of another."""
-    from influence.coalitions import interact as run
+    from influence.games.coalitions import interact as run
     from training.recipe import Recipe
 
     options: dict[str, Any] = {"sampling": sampling, "generalise": generalise}

@@ -14,8 +14,8 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
-from lineage.sets import SampleSet, resolve_set
-from lineage.slices import parse_slices, select
+from lineage.selection.sets import SampleSet, resolve_set
+from lineage.selection.slices import parse_slices, select
 from lineage.store import Store
 
 ModelArgument = Annotated[str, typer.Argument(help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")]
@@ -52,7 +52,7 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Error rates of a model on a set, by slice, with speaker-block bootstrap intervals; --json prints every figure."""
-    from training.evaluate import evaluate as measure_errors
+    from training.evaluation.evaluate import evaluate as measure_errors
 
     opened = Store.open(store)
     population, cuts = _slices(opened, set_ref, slice_)
@@ -112,7 +112,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Which of two models is better on the same utterances, by slice: speaker-block bootstrap and MAPSSWE, with Holm."""
-    from training.compare import compare as contrast
+    from training.comparison.compare import compare as contrast
 
     opened = Store.open(store)
     population, cuts = _slices(opened, set_ref, slice_)
@@ -162,7 +162,7 @@ def forgetting(
     as_json: JsonOption = False,
 ) -> None:
     """What a model has forgotten of what those that it continues had learnt: WER before and after, by old set and slice."""
-    from training.forgetting import forgetting as measured
+    from training.comparison.forgetting import forgetting as measured
 
     opened = Store.open(store)
     with progress("measuring what was forgotten") as report:
@@ -210,7 +210,7 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the temperature that makes a model's confidences honest, and put it on record for later evaluations."""
-    from training.temperature import calibrate as fit
+    from training.evaluation.temperature import calibrate as fit
 
     opened = Store.open(store)
     with progress("calibrating") as report:
@@ -232,7 +232,7 @@ def measure(
     as_json: JsonOption = False,
 ) -> None:
     """Latency, real-time factor, memory and WER of a model on this machine's CPU, at full precision and in int8."""
-    from training.speed import measure as time_it
+    from training.comparison.speed import measure as time_it
 
     opened = Store.open(store)
     with progress("measuring") as report:

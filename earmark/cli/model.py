@@ -12,7 +12,7 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
-from lineage.policy import Policy
+from lineage.people.policy import Policy
 from lineage.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model by a recipe, on the record, and evaluate it on the recipe's evaluation sets."""
-    from training.evaluate import evaluate as measure
+    from training.evaluation.evaluate import evaluate as measure
     from training.fit import train as fit
     from training.recipe import Recipe
     from training.replays import differences
@@ -120,7 +120,7 @@ def crossvalidate(
     as_json: JsonOption = False,
 ) -> None:
     """Word error rate of a recipe on speakers that its models never heard, by training one model a fold."""
-    from training.crossvalidation import crossvalidate as validate
+    from training.comparison.crossvalidation import crossvalidate as validate
     from training.recipe import Recipe
 
     plan = Recipe.load(recipe)

@@ -8,7 +8,7 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, say, short
-from lineage.sets import resolve_set
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 
 SHOWN = 20  # groups printed; all of them with --json
@@ -29,7 +29,7 @@ def duplicates(
     as_json: JsonOption = False,
 ) -> None:
     """Samples of a set with the same sound and other words, and copies that are not equal to the bit."""
-    from lineage.duplicates import duplicates as find
+    from lineage.selection.duplicates import duplicates as find
 
     opened = Store.open(store)
     chosen = resolve_set(opened, set_ref)
@@ -59,7 +59,7 @@ def leakage(
     as_json: JsonOption = False,
 ) -> None:
     """What of a training set is in evaluation sets, too: by audio, recording, speaker and text; changes nothing."""
-    from lineage.leakage import leakage as find
+    from lineage.selection.leakage import leakage as find
 
     opened = Store.open(store)
     source = resolve_set(opened, train)

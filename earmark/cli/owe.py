@@ -8,8 +8,8 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, say, short
-from lineage import obligations
 from lineage.errors import EarmarkError
+from lineage.people import obligations
 from lineage.store import Store
 
 

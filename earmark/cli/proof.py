@@ -11,12 +11,13 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import progress, say
-from lineage import merkle, sets
 from lineage.errors import EarmarkError
 from lineage.graph import resolve_sample
+from lineage.proof import merkle
+from lineage.proof.verifier import checkpoint_text
+from lineage.proof.verifier import verify as check
+from lineage.selection import sets
 from lineage.store import Store
-from lineage.verifier import checkpoint_text
-from lineage.verifier import verify as check
 
 
 def register(app: typer.Typer) -> None:

@@ -13,13 +13,13 @@ import typer
 from earmark.cli.impact import reach_facts
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, say, short
-from lineage import policy as policies
-from lineage import reach, rights, spdx
-from lineage.erase import Erasure, finish
-from lineage.erase import erase as erase_now
 from lineage.errors import EarmarkError
-from lineage.obligations import owing
-from lineage.sets import resolve_set
+from lineage.people import policy as policies
+from lineage.people import reach, rights, spdx
+from lineage.people.erase import Erasure, finish
+from lineage.people.erase import erase as erase_now
+from lineage.people.obligations import owing
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 
 DATES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]

@@ -12,11 +12,11 @@ import typer
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import progress, say, short
 from lineage.errors import EarmarkError
-from lineage.policy import Policy
+from lineage.people.policy import Policy
 from lineage.store import Store
 
 if TYPE_CHECKING:
-    from training.publish import Published
+    from training.publishing.publish import Published
 
 ToOption = Annotated[str, typer.Option("--to", help="The repository: owner/name.")]
 RevisionOption = Annotated[str, typer.Option(help="Branch of the repository; made if it is not there.")]
@@ -47,7 +47,7 @@ def model(
     as_json: JsonOption = False,
 ) -> None:
     """Publish a model: weights, card, recipe, figures, and the evidence. The token is taken from HF_TOKEN."""
-    from training.publish import publish_model
+    from training.publishing.publish import publish_model
 
     done = publish_model(
         Store.open(store), ref, to, private=private, branch=revision, licence=licence, use=_text(intended_use),
@@ -69,7 +69,7 @@ def dataset(
     as_json: JsonOption = False,
 ) -> None:
     """Publish a set with sound and words, for load_from_disk; again after an erasure, and what was erased is gone."""
-    from training.publish import publish_set
+    from training.publishing.publish import publish_set
 
     with progress(f"publishing {ref}") as report:
         done = publish_set(
@@ -89,7 +89,7 @@ def space(
     as_json: JsonOption = False,
 ) -> None:
     """Publish a demo (a Gradio Space) that transcribes from microphone or file with a published model."""
-    from training.publish import publish_space
+    from training.publishing.publish import publish_space
 
     done = publish_space(Store.open(store), ref, to, private=private, branch=revision, policy=_policy(policy))
     _tell(done, as_json)

@@ -17,7 +17,7 @@ from lineage.errors import EarmarkError
 from lineage.store import Store
 
 if TYPE_CHECKING:
-    from training.gate import Verdict
+    from training.promotion.gate import Verdict
 
 ToOption = Annotated[str, typer.Option("--to", help="The alias: production, candidate, or any name.")]
 GateOption = Annotated[Path | None, typer.Option(help="A gate (YAML), instead of the one in force for the alias.")]
@@ -45,9 +45,9 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Let an alias point to a model if its gate allows; exit status 1 if not. Either way the verdict is on record."""
-    from training.gate import Gate
-    from training.registry import PromotionRefused
-    from training.registry import promote as move
+    from training.promotion.gate import Gate
+    from training.promotion.registry import PromotionRefused
+    from training.promotion.registry import promote as move
 
     opened = Store.open(store)
     rules = Gate.load(gate) if gate is not None else None
@@ -74,7 +74,7 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Let an alias point to the model that it pointed to before."""
-    from training.registry import rollback as move
+    from training.promotion.registry import rollback as move
 
     moved = move(Store.open(store), alias, reason=reason)
     if as_json:
@@ -125,7 +125,7 @@ def registry(
             for m in aliases.current(opened).values()
         ]
     else:
-        from training.registry import history
+        from training.promotion.registry import history
 
         rows = [
             {
@@ -155,8 +155,8 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Judge a model by the gate of an alias without moving anything; exit status 1 if it would be refused."""
-    from training import gate as gates
-    from training.models import resolve_model
+    from training.models.recorded import resolve_model
+    from training.promotion import gate as gates
 
     opened = Store.open(store)
     rules = gates.Gate.load(gate) if gate is not None else gates.in_force(opened, to)
@@ -179,7 +179,7 @@ def adopt(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Put a gate in front of an alias from now on."""
-    from training import gate as gates
+    from training.promotion import gate as gates
 
     if (file is None) == (not none):
         raise EarmarkError("give a gate, or --none")
@@ -196,7 +196,7 @@ def adopt(
 @gate.command("show")
 def show(to: ToOption, store: StoreOption = DEFAULT_STORE) -> None:
     """Print the gate in front of an alias."""
-    from training import gate as gates
+    from training.promotion import gate as gates
 
     fields = gates.in_force(Store.open(store), to).model_dump(mode="json")
     sys.stdout.write(json.dumps(fields, indent=1, ensure_ascii=False) + "\n")

@@ -13,12 +13,12 @@ from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, T
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.errors import EarmarkError
-from lineage.ingest import ingest
+from lineage.ingestion.ingest import ingest
 from lineage.store import Store
 
 if TYPE_CHECKING:
-    from training.rollout import Verdict
-    from training.trial import Trial
+    from training.comparison.trial import Trial
+    from training.promotion.rollout import Verdict
 
 NameArgument = Annotated[str, typer.Argument(metavar="ROLLOUT", help="A roll-out: its name, or the id of its run.")]
 
@@ -46,7 +46,7 @@ def ab(
     as_json: JsonOption = False,
 ) -> None:
     """Two models on the same traffic: WER by slice where there are words, else how often they agree and how sure they are."""
-    from training import trial
+    from training.comparison import trial
 
     opened, path = Store.open(store), Path(traffic)
     if path.exists() and not trial.transcribed(path):
@@ -91,7 +91,7 @@ def begin(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Begin a roll-out at its first stage."""
-    from training import rollout as rollouts
+    from training.promotion import rollout as rollouts
 
     begun = rollouts.begin(Store.open(store), rollouts.Plan.load(plan))
     say(
@@ -108,7 +108,7 @@ def arm(
     as_json: JsonOption = False,
 ) -> None:
     """Say which of the two models hears the traffic of a key now; nothing is recorded."""
-    from training import rollout as rollouts
+    from training.promotion import rollout as rollouts
 
     found = rollouts.find(Store.open(store), name)
     rows = [{"key": key, "arm": found.arm(key), "model": getattr(found, found.arm(key))} for key in keys]
@@ -125,7 +125,7 @@ def observe(
     as_json: JsonOption = False,
 ) -> None:
     """Record what was heard and transcribed, and judge; exit status 1 if the candidate is to be stopped."""
-    from training import rollout as rollouts
+    from training.promotion import rollout as rollouts
 
     try:
         text = sys.stdin.read() if file is None or str(file) == "-" else file.read_text(encoding="utf-8")
@@ -137,7 +137,7 @@ def observe(
 @rollout.command("advance")
 def advance(name: NameArgument, store: StoreOption = DEFAULT_STORE) -> None:
     """Go on to the next stage, where the candidate hears more."""
-    from training import rollout as rollouts
+    from training.promotion import rollout as rollouts
 
     now = rollouts.advance(Store.open(store), name)
     say(f"roll-out {now.plan.name} is at stage {now.stage + 1}: the candidate hears {100 * now.share:g} % of the units")
@@ -150,7 +150,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """List the roll-outs, or judge one; exit status 1 if the candidate is to be stopped."""
-    from training import rollout as rollouts
+    from training.promotion import rollout as rollouts
 
     opened = Store.open(store)
     if name is not None:

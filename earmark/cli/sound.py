@@ -29,8 +29,8 @@ def hear(
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild the very waveform that a training run consumed, as a WAV file; that it was heard goes on the record."""
-    from lineage.audio import wav
-    from training.playback import rebuild
+    from lineage.sound.audio import wav
+    from training.data.playback import rebuild
 
     heard = rebuild(Store.open(store), run, step, position)
     path = out or Path(f"{heard.run_id[:13]}-{step}-{position}.wav")

@@ -16,8 +16,8 @@ from lineage.errors import EarmarkError
 from lineage.store import Store
 
 if TYPE_CHECKING:
-    from training.benefit import Curve
-    from training.costs import Cost, RateCard
+    from training.comparison.benefit import Curve
+    from training.comparison.costs import Cost, RateCard
 
 RatesOption = Annotated[Path | None, typer.Option("--rates", help="Prices (YAML), instead of those in force.")]
 BY = ("kind", "job", "model")
@@ -39,8 +39,8 @@ def costs(
     as_json: JsonOption = False,
 ) -> None:
     """What the runs on record cost: processor and GPU hours, bytes, energy, money; with --benefit what that bought."""
-    from training import benefit as bought
-    from training import costs as spent
+    from training.comparison import benefit as bought
+    from training.comparison import costs as spent
 
     opened = Store.open(store)
     prices = spent.RateCard.load(card) if card is not None else spent.in_force(opened)
@@ -127,7 +127,7 @@ def rates_adopt(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Put prices in force for this store from now on."""
-    from training.costs import RateCard, adopt
+    from training.comparison.costs import RateCard, adopt
 
     if (file is None) == (not none):
         raise EarmarkError("give a rate card, or --none")
@@ -143,7 +143,7 @@ def rates_adopt(
 @rates.command("show")
 def rates_show(store: StoreOption = DEFAULT_STORE) -> None:
     """Print the prices in force."""
-    from training.costs import in_force
+    from training.comparison.costs import in_force
 
     chosen = in_force(Store.open(store))
     if chosen is None:

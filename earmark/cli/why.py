@@ -36,7 +36,7 @@ def attribute(
     as_json: JsonOption = False,
 ) -> None:
     """Split each evaluation slice's loss among the training samples by gradients."""
-    from influence.attribute import attribute as run
+    from influence.attribution.attribute import attribute as run
 
     with progress("attributing") as report:
         done = run(

@@ -35,14 +35,14 @@ from earmark.demo.corpus import TEST_VARIANTS, manifest_row, write_manifest
 from earmark.demo.grammar import DIGITS, sentences
 from earmark.demo.synthesis import Line, Voice, synthesise
 from earmark.demo.untrained import RATE, UNTRAINED
-from lineage import waveforms
-from lineage.audio import Waveform, quantise, read_audio
 from lineage.errors import UnknownName
-from lineage.ingest import ingest
+from lineage.ingestion.ingest import ingest
+from lineage.sound import waveforms
+from lineage.sound.audio import Waveform, quantise, read_audio
 from lineage.store import Store
-from training.base import PACKAGED
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
 from training.fit import train
+from training.models.base import PACKAGED
 from training.progress import Progress, silent
 from training.recipe import Recipe
 

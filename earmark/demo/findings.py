@@ -7,9 +7,9 @@ from rich.table import Table
 from earmark.cli.output import console, say
 from earmark.demo.corpus import NULL_ACCENT
 from earmark.demo.job import Outcome
+from influence.attribution.fidelity import Correlation
 from influence.audit import findings
-from influence.fidelity import Correlation
-from influence.statistics import Effect
+from influence.statistics.effects import Effect
 
 
 def print_findings(outcome: Outcome) -> None:

@@ -16,17 +16,17 @@ from functools import partial
 from pathlib import Path
 
 from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
-from influence.attribute import Attribution, attribute
+from influence.attribution.attribute import Attribution, attribute
+from influence.attribution.fidelity import Fidelity, fidelity
 from influence.audit import AuditReport, audit
-from influence.fidelity import Fidelity, fidelity
-from lineage import algebra
-from lineage.derive import transform_set
+from lineage.derivation.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
-from lineage.ingest import ingest
-from lineage.sets import SampleSet
+from lineage.ingestion.ingest import ingest
+from lineage.selection import algebra
+from lineage.selection.sets import SampleSet
 from lineage.store import Store
-from training.evaluate import Evaluation, evaluate
+from training.evaluation.evaluate import Evaluation, evaluate
 from training.fit import TrainedModel, train
 from training.progress import Progress
 from training.recipe import Recipe

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from influence.contrasts import Contrast, contrasts
-from influence.panels import Array, Panel
-from training.bootstrap import LEVEL, REPLICATES
+from influence.statistics.contrasts import Contrast, contrasts
+from influence.statistics.panels import Array, Panel
+from training.statistics.bootstrap import LEVEL, REPLICATES
 
 SCALES = (0.125, 0.5, 2.0, 8.0)  # τ, in units of the largest dose
 POWERS = (0.0, 0.5, 1.0, 2.0)  # γ

@@ -22,13 +22,13 @@ import pyarrow as pa
 
 from influence import bank
 from influence.bank import Retraining
-from lineage import slices
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import id_array
 from lineage.runs import Run
-from lineage.sets import SampleSet, create_set, resolve_set
-from lineage.slices import FrozenSlice, Slice
+from lineage.selection import slices
+from lineage.selection.sets import SampleSet, create_set, resolve_set
+from lineage.selection.slices import FrozenSlice, Slice
 from lineage.store import Store
 from training.progress import Progress, silent
 from training.recipe import Recipe

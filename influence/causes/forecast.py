@@ -24,19 +24,19 @@ from influence.causes import curve as curves
 from influence.causes.curve import Check, Forecast
 from influence.causes.doses import Doses, retrain
 from influence.causes.target import Goal, panels, target_of
-from influence.contrasts import Contrast
-from influence.panels import Panel
-from lineage.environment import code_version
+from influence.statistics.contrasts import Contrast
+from influence.statistics.panels import Panel
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from lineage.machine.environment import code_version
 from lineage.runs import RunInfo
-from lineage.sets import SampleSet, resolve_set
-from lineage.slices import WHOLE, Slice, parse_slices, select
+from lineage.selection.sets import SampleSet, resolve_set
+from lineage.selection.slices import WHOLE, Slice, parse_slices, select
 from lineage.store import Store
-from training.bootstrap import LEVEL, REPLICATES
-from training.determinism import depends, pick_device
+from training.loops.determinism import depends, pick_device
 from training.progress import Progress, silent
 from training.recipe import Recipe
+from training.statistics.bootstrap import LEVEL, REPLICATES
 
 SEEDS = 3
 FAR = 2.0  # times the hours there are: beyond, the caution is said

@@ -25,13 +25,13 @@ from influence.causes.refutation import Refutation, refute
 from influence.causes.utterances import Floats, Utterances, load, numeric
 from lineage.errors import EarmarkError
 from lineage.schema import TABLES
-from lineage.sets import resolve_set
-from lineage.slices import Slice, parse_slices, select
+from lineage.selection.sets import resolve_set
+from lineage.selection.slices import Slice, parse_slices, select
 from lineage.store import Store
-from training.bootstrap import LEVEL, REPLICATES, Interval, statistic
-from training.predict import predict
+from training.evaluation.predict import predict
+from training.evaluation.slices import attribute_of
 from training.progress import Progress, silent
-from training.slices import attribute_of
+from training.statistics.bootstrap import LEVEL, REPLICATES, Interval, statistic
 
 CONFOUNDERS = ("noise", "device", "snr_estimate_db", "speaking_rate", "duration_s", "source")
 CAUTION = "conditions nobody recorded are not adjusted for"

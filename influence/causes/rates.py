@@ -28,7 +28,7 @@ from scipy import sparse, stats
 
 from influence.causes.utterances import Floats, Utterances, numeric
 from lineage.errors import EarmarkError
-from training.bootstrap import LEVEL, Interval
+from training.statistics.bootstrap import LEVEL, Interval
 
 SLICE = 1  # column of the design that says whether an utterance is in the slice
 RANK = 1e-7

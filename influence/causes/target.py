@@ -14,9 +14,9 @@ from uuid import UUID
 import numpy as np
 
 from influence.causes.doses import Retrained
-from influence.outcomes import eval_slices, outcome
-from influence.panels import Outcome, Panel, blocks, panel
-from influence.statistics import EvalSlice
+from influence.statistics.effects import EvalSlice
+from influence.statistics.outcomes import eval_slices, outcome
+from influence.statistics.panels import Outcome, Panel, blocks, panel
 from lineage.store import Store
 
 Goal = Literal["mean", "worst"]

@@ -17,17 +17,17 @@ import pyarrow as pa
 from influence.discovery.describe import overrepresented
 from influence.discovery.lattice import ALPHA, Measure, search
 from influence.discovery.literals import literals
-from lineage import slices
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
 from lineage.runs import Run
-from lineage.sets import SampleSet, create_set, members
-from lineage.slices import Slice
+from lineage.selection import slices
+from lineage.selection.sets import SampleSet, create_set, members
+from lineage.selection.slices import Slice
 from lineage.store import Store
-from training import bootstrap
-from training.figures import PARTS
-from training.predict import Predictions, described
+from training.evaluation.figures import PARTS
+from training.evaluation.predict import Predictions, described
 from training.progress import Progress
+from training.statistics import bootstrap
 
 By = Literal["attributes", "embeddings"]
 

@@ -23,10 +23,10 @@ from sklearn.mixture import GaussianMixture
 
 from lineage.errors import EarmarkError
 from lineage.store import Store
-from training.corpus import open_corpus
+from training.data.corpus import open_corpus
+from training.evaluation.hearing import BATCH, batches
 from training.families import device_of
-from training.hearing import BATCH, batches
-from training.models import open_model
+from training.models.recorded import open_model
 from training.progress import Progress, silent
 
 Array = npt.NDArray[np.float64]

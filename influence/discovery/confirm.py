@@ -2,9 +2,10 @@
 
 A slice picked as the worst of thousands is bad on the data it was picked on, whether there is anything in it or not. It is
 therefore frozen first and tested on utterances of other speakers: the gap is WER(slice) − WER(everybody else there), its
-interval comes from resampling speakers as blocks (`training.bootstrap`), with the degrees of freedom of the slice's own
-speakers, of which there are fewer than in the whole; p-values are corrected by Holm over all candidates. *Confirmed* means
-that the gap is above zero at the family's level. Few speakers confirm nothing: how those few differ is all there is to see.
+interval comes from resampling speakers as blocks (`training.statistics.bootstrap`), with the degrees of freedom of the
+slice's own speakers, of which there are fewer than in the whole; p-values are corrected by Holm over all candidates.
+*Confirmed* means that the gap is above zero at the family's level. Few speakers confirm nothing: how those few differ is
+all there is to see.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from training import bootstrap
-from training.figures import difference_of_rates
-from training.multiplicity import holm
+from training.evaluation.figures import difference_of_rates
+from training.statistics import bootstrap
+from training.statistics.multiplicity import holm
 
 FEWEST_SPEAKERS = 4
 FEWEST_WORDS = 30

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
+from lineage.selection.words import plain
 from lineage.store import Store
-from lineage.words import plain
 
 Mask = npt.NDArray[np.bool_]
 

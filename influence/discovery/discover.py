@@ -3,10 +3,10 @@
     found = discover(store, "my-model", "test")                       # crossings of attributes, up to three
     found = discover(store, "my-model", "test", by="embeddings")      # clusters of what the model hears alike
 
-The set is split by speakers (`lineage.splits`; or another set is given for testing). What the search finds on the first part is
-put on record as slices, with the run that found them, *before* a second run looks at the other part: the order of the two in
-the log shows that no slice was adjusted to its test. `slices` then has each candidate with `origin` 'attributes' or
-'embeddings', `sample_sets` its members in both parts, and `metrics` its gap on the second as `wer_gap`.
+The set is split by speakers (`lineage.selection.splits`; or another set is given for testing). What the search finds on
+the first part is put on record as slices, with the run that found them, *before* a second run looks at the other part: the
+order of the two in the log shows that no slice was adjusted to its test. `slices` then has each candidate with `origin`
+'attributes' or 'embeddings', `sample_sets` its members in both parts, and `metrics` its gap on the second as `wer_gap`.
 
 A slice of attributes is a predicate, to be used wherever slices are; a cluster is a set, and so is its part of any further set
 (`also`: the training set), which `set:NAME` names to an audit. What clusters have in common is told in attributes and in words;
@@ -29,18 +29,18 @@ from influence.discovery.candidates import By, Candidate, Part, Settings, part
 from influence.discovery.confirm import Gap, gaps
 from influence.discovery.describe import words_of
 from influence.discovery.lattice import ALPHA
-from lineage import slices
-from lineage.environment import code_version
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from lineage.machine.environment import code_version
 from lineage.runs import Run, RunInfo
-from lineage.sets import SampleSet, members, resolve_set
-from lineage.slices import EmptySlice, Slice
-from lineage.splits import split
+from lineage.selection import slices
+from lineage.selection.sets import SampleSet, members, resolve_set
+from lineage.selection.slices import EmptySlice, Slice
+from lineage.selection.splits import split
 from lineage.store import Store
-from training import bootstrap
-from training.predict import predict
+from training.evaluation.predict import predict
 from training.progress import Progress, silent
+from training.statistics import bootstrap
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from influence.discovery.lattice import Literal
 from lineage.sql import identifier, quote
 from lineage.store import Store
-from training.slices import FEWEST_EACH, MOST_VALUES
+from training.evaluation.slices import FEWEST_EACH, MOST_VALUES
 
 CATEGORIES = ("source", "licence", "sample_rate", "channels", "language_tag", "scripts")
 NUMBERS = (

@@ -25,9 +25,9 @@ from typing import Any
 from influence.executors import THREAD_VARIABLES, Job, Outcome
 from influence.executors.answers import ATTEMPTS, Answer, Answering
 from influence.executors.dealer import Dealer, Task
-from lineage.environment import PACKAGES, code_version, package_versions
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
+from lineage.machine.environment import PACKAGES, code_version, package_versions
 
 START_S = 180.0  # for the first worker to be there
 OBJECT_STORE_BYTES = 128 << 20  # jobs and answers are small, and containers often have little shared memory
@@ -242,7 +242,8 @@ def welcome(greeting: dict[str, Any], root: Path | None) -> None:
 
 @contextmanager
 def _marked(root: Path | None) -> Iterator[str | None]:
-    """A new file in the store, by which a worker tells that it sees the very same; `lineage.sweep` finds it if we die."""
+    """A new file in the store, by which a worker tells that it sees the very same; `lineage.storage.sweep` finds it if we
+    die."""
     if root is None:
         yield None
         return

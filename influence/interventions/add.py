@@ -15,9 +15,9 @@ from pydantic import Field
 
 from influence.interventions.base import AS_IT_IS, Case, Intervention, Making, Target, Variation
 from lineage.errors import EarmarkError
-from lineage.sets import members, resolve_set
+from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
-from training.order import Plan
+from training.data.order import Plan
 
 
 class Add(Intervention):

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from influence.interventions.base import AS_IT_IS, Case, Intervention, Making, Target, Variation
 from lineage.errors import EarmarkError
-from training.augment import Augmentation
+from training.data.augment import Augmentation
 
 
 class Augment(Intervention):

@@ -20,13 +20,13 @@ from typing import Any, ClassVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from lineage import merkle
-from lineage.derive import Children
+from lineage.derivation.derive import Children
+from lineage.derivation.substitutes import record_substitutes
 from lineage.ids import halves, id_array, sort_unique
+from lineage.proof import merkle
 from lineage.runs import Run
-from lineage.sets import SampleSet, create_set, members
+from lineage.selection.sets import SampleSet, create_set, members
 from lineage.store import Store
-from lineage.substitutes import record_substitutes
 from training.recipe import Recipe
 
 UNKNOWN = "not made yet"  # the digest of a pairing in a plan that is only being looked at

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from influence.interventions.base import UNKNOWN, Case, Intervention, Making, Target, Variation
+from lineage.derivation.relabel import Cause, corrupted, relabel
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.relabel import Cause, corrupted, relabel
-from lineage.sets import members
+from lineage.selection.sets import members
 from lineage.store import Store
 
 

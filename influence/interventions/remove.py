@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from influence.interventions.base import Case, Intervention, Making, Target, Variation
-from training.order import Plan
+from training.data.order import Plan
 
 KIND = "remove"
 

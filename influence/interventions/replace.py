@@ -14,10 +14,10 @@ import pyarrow as pa
 from pydantic import Field
 
 from influence.interventions.base import Case, Intervention, Making, Target, Variation
-from lineage import slices
-from lineage.recorder import described
-from lineage.sets import resolve_set
-from lineage.slices import Slice
+from lineage.ingestion.recorder import described
+from lineage.selection import slices
+from lineage.selection.sets import resolve_set
+from lineage.selection.slices import Slice
 from lineage.store import Store
 
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from influence.controls import ENOUGH
-from influence.hypotheses import SCALE
+from influence.plans.controls import ENOUGH
+from influence.plans.hypotheses import SCALE
 from influence.report import words
 from influence.report.forest import name, verdict
 from influence.report.parts import Fact, facts, paragraph, plural, section, table
 from influence.report.record import AuditRecord, Entry
 from lineage import formats
 from lineage.markup import Content, Markup, join, tag
-from lineage.sets import SampleSet
+from lineage.selection.sets import SampleSet
 
 
 def instant(at: datetime) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from influence.hypotheses import SCALE
+from influence.plans.hypotheses import SCALE
 from influence.report import words
-from influence.statistics import Effect
+from influence.statistics.effects import Effect
 from lineage import formats
 from lineage.markup import Markup, join, tag
-from lineage.slices import WHOLE
+from lineage.selection.slices import WHOLE
 
 HEIGHT = 30  # of a row, in CSS pixels
 ABOVE, BELOW = 11, 22  # where the change and its control stand in it

@@ -15,7 +15,7 @@ from typing import Any
 
 from influence.report.reading import commands
 from influence.report.record import AuditRecord
-from lineage.sets import SampleSet
+from lineage.selection.sets import SampleSet
 
 FORMAT = "earmark.audit-report.v1"
 UNITS = {

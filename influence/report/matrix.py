@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from influence.report import words
 from influence.report.forest import figures, name
-from influence.statistics import Effect
+from influence.statistics.effects import Effect
 from lineage.markup import Markup, tag
 
 ACROSS = 6  # evaluation slices in one table

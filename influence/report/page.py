@@ -9,18 +9,18 @@ from __future__ import annotations
 from importlib import resources
 from itertools import groupby
 
-from influence.checks import PLANTED
-from influence.hypotheses import OPEN, REFUTED, SUPPORTED
+from influence.plans.hypotheses import OPEN, REFUTED, SUPPORTED
 from influence.report import conduct, reading, words
 from influence.report.forest import forest, name, verdict
 from influence.report.matrix import matrix
 from influence.report.parts import paragraph, plural, section
 from influence.report.record import AuditRecord
-from influence.statistics import Effect
-from influence.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
+from influence.statistics.checks import PLANTED
+from influence.statistics.effects import Effect
+from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
 from lineage import formats
 from lineage.markup import Markup, join, tag
-from lineage.slices import WHOLE
+from lineage.selection.slices import WHOLE
 
 FEW = 8  # slices of one verdict whose figures are given with it; those of more stand in the table alone
 _ORDER = (HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE)

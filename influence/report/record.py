@@ -14,19 +14,19 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
-from influence.checks import Check, check, met
-from influence.hypotheses import Answer
-from influence.panels import METRICS
+from influence.plans.hypotheses import Answer
 from influence.report import words
-from influence.statistics import Effect
+from influence.statistics.checks import Check, check, met
+from influence.statistics.effects import Effect
+from influence.statistics.panels import METRICS
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
+from lineage.proof.verifier import checkpoint_text
 from lineage.runs import RunInfo
-from lineage.sets import SampleSet, sample_sets
+from lineage.selection.sets import SampleSet, sample_sets
 from lineage.store import Store
 from lineage.subjects import without_folder
-from lineage.verifier import checkpoint_text
-from training.costs import Cost, costs, total
+from training.comparison.costs import Cost, costs, total
 
 FEWEST_DIGITS = 4
 ENVIRONMENT = (
@@ -49,7 +49,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the audit took, trainings and their evaluations together (see `training.costs`).
+    """What the audit took, trainings and their evaluations together (see `training.comparison.costs`).
 
     `retrainings` were needed, of the `planned` ones; `before` of them were on record when the plan was registered, and what
     they had cost is `saved`, not `spent`. `wall_s` is from the plan's registration to the end of the audit.

@@ -5,10 +5,10 @@ Law: no change is put into words without its interval. Where there is none, the 
 
 from __future__ import annotations
 
-from influence.checks import PLANTED
-from influence.hypotheses import NAMES, OPEN, REFUTED, SCALE, SUPPORTED, UNITS
-from influence.statistics import Effect
-from influence.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
+from influence.plans.hypotheses import NAMES, OPEN, REFUTED, SCALE, SUPPORTED, UNITS
+from influence.statistics.checks import PLANTED
+from influence.statistics.effects import Effect
+from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
 from lineage import formats
 
 REMOVED = ("remove", PLANTED)

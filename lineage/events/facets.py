@@ -1,7 +1,7 @@
 """The facet that OpenLineage lacks: a data set as a set of samples under one digest.
 
 Standard facets know a data set by a name and an opaque version. This one says what the version is: the Merkle root over
-the sorted ids of its samples, from which membership and non-membership of a recording can be proved (`lineage.merkle`).
+the sorted ids of its samples, from which membership and non-membership of a recording can be proved (`lineage.proof.merkle`).
 Its JSON schema stands beside this file and is published under the immutable address that `_schemaURL` gives; whoever
 changes a field gives both a new version.
 """

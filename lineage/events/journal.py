@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.segments import disk_error, write_durably
+from lineage.storage.segments import disk_error, write_durably
 from lineage.subjects import KEYS, Subject, from_row
 
 if TYPE_CHECKING:

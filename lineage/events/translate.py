@@ -21,8 +21,8 @@ from openlineage.client import facet_v2 as facets
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 
 from lineage import sql
-from lineage.environment import package_versions
 from lineage.events.facets import KEY, EarmarkSampleSetDatasetFacet
+from lineage.machine.environment import package_versions
 from lineage.schema import TABLES
 from lineage.subjects import Subject, without_folder
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lineage.environment import package_versions
 from lineage.errors import EarmarkError, UnknownName
+from lineage.machine.environment import package_versions
 
 if TYPE_CHECKING:
     from lineage.exports.parcel import Parcel

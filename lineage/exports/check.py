@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 if TYPE_CHECKING or __package__:
-    from lineage.verifier import Finding, Report, checkpoint_bytes, checkpoint_text, inclusion_holds, leaf_hash
+    from lineage.proof.verifier import Finding, Report, checkpoint_bytes, checkpoint_text, inclusion_holds, leaf_hash
 else:
     from verifier import Finding, Report, checkpoint_bytes, checkpoint_text, inclusion_holds, leaf_hash
 

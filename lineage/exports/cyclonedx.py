@@ -15,13 +15,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lineage import artifacts
-from lineage.environment import package_versions
 from lineage.errors import EarmarkError, UnknownName
 from lineage.exports import Format, need, register
 from lineage.exports.parcel import Parcel
 from lineage.identity import file_digest
+from lineage.machine.environment import package_versions
 from lineage.runs import RunInfo
+from lineage.storage import artifacts
 from lineage.subjects import without_folder
 
 FILE = "bom.cdx.json"

@@ -18,9 +18,9 @@ import shutil
 
 from lineage.exports.check import INCLUSION_FORMAT, text_of
 from lineage.exports.parcel import Parcel, history
-from lineage.log import inclusion_path
-from lineage.sets import members
-from lineage.verifier import checkpoint_text
+from lineage.proof.log import inclusion_path
+from lineage.proof.verifier import checkpoint_text
+from lineage.selection.sets import members
 
 
 def write(parcel: Parcel, files: bytes) -> None:

@@ -18,9 +18,9 @@ from lineage import graph
 from lineage.exports import Format, register
 from lineage.exports.parcel import Parcel
 from lineage.ids import id_array
-from lineage.recorder import described
+from lineage.ingestion.recorder import described
 from lineage.runs import RunInfo
-from lineage.sets import members
+from lineage.selection.sets import members
 from lineage.subjects import Subject, without_folder
 
 FILE = "prov.json"

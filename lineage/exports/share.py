@@ -17,12 +17,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import lineage.verifier
+import lineage.proof.verifier
 from lineage.errors import EarmarkError
 from lineage.exports import Format, check, find, proofs
 from lineage.exports.parcel import Parcel, Progress
 from lineage.identity import uuid7
-from lineage.sets import resolve_set
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from lineage.subjects import Subject, resolve_model
 
@@ -93,7 +93,7 @@ def export(
 
 def add_verifier(parcel: Parcel) -> None:
     """Put the scripts into the folder with which an outsider checks it."""
-    for script in (lineage.verifier.__file__, check.__file__):
+    for script in (lineage.proof.verifier.__file__, check.__file__):
         shutil.copyfile(script, parcel.folder / Path(script).name)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from lineage.audio import Waveform, encode
 from lineage.errors import EarmarkError
 from lineage.exports.parcel import Parcel
-from lineage.pool import in_order
-from lineage.recorder import described
-from lineage.sets import members
+from lineage.ingestion.recorder import described
+from lineage.machine.pool import in_order
+from lineage.selection.sets import members
+from lineage.sound.audio import Waveform, encode
 
 CHUNK = 1_000  # samples between two looks at the record
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from lineage.environment import package_versions
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
+from lineage.machine.environment import package_versions
 from lineage.manifests import Format, Line, Row, digest_of_files, register
 from lineage.manifests.carried import Layout, name_of, sound_of
 

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from lineage.derive import transform_set
+from lineage.derivation.derive import transform_set
 from lineage.identity import digest_of
-from lineage.ingest import ingest
-from lineage.sets import SampleSet, create_set, members, resolve_set
-from lineage.slices import FrozenSlice, Slice, freeze
+from lineage.ingestion.ingest import ingest
+from lineage.selection.sets import SampleSet, create_set, members, resolve_set
+from lineage.selection.slices import FrozenSlice, Slice, freeze
 from lineage.store import Store
-from training import bootstrap, wer
-from training.normalise import normaliser
+from training.evaluation import wer
+from training.evaluation.normalise import normaliser
+from training.statistics import bootstrap
 
 RATE = 16_000
 WORDS = ("light", "radio", "kitchen", "garden", "seven", "three")

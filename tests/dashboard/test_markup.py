@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dashboard import palette
 from dashboard.pieces.words import aligned
 from lineage.markup import Markup, join, tag, text
-from training.wer import align
+from training.evaluation.wer import align
 
 HOSTILE = "<script>alert('x')</script>\" onclick=\"x"
 

@@ -19,11 +19,11 @@ from dashboard.queries.evaluations import (
     parts,
     slice_rates,
 )
-from lineage.sets import members
+from lineage.selection.sets import members
 from lineage.store import Store
 from tests.dashboard import stores
 from tests.dashboard.stores import SLICES, STRENGTH, Known
-from training import bootstrap
+from training.statistics import bootstrap
 
 BABBLE = (("noise", ("babble",)),)
 

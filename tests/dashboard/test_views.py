@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.queries.evaluations import evaluations
 from dashboard.queries.utterances import utterances
-from lineage.sets import members
+from lineage.selection.sets import members
 from lineage.store import Store
 from tests.dashboard import stores
 from tests.dashboard.conftest import Look, address, html

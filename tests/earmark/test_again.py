@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lineage.erase import erase
-from lineage.reach import sample
-from lineage.sets import members, resolve_set
+from lineage.people.erase import erase
+from lineage.people.reach import sample
+from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
 from tests.earmark.test_cli import earmark, recipe, recordings, said
 

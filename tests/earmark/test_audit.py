@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from earmark.cli.audit import _plan
-from influence.sequential import Sequential
+from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 from tests.earmark.test_cli import earmark, recipe, recordings, said
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lineage.sets import create_set
+from lineage.selection.sets import create_set
 from lineage.store import Store
 from tests.earmark.test_cli import earmark
 from tests.lineage.conftest import ids, link, rows

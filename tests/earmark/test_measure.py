@@ -9,7 +9,7 @@ import pytest
 
 from lineage.store import Store
 from tests.earmark.test_cli import earmark, recipe, recordings, said
-from training.models import adopt_base
+from training.models.recorded import adopt_base
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lineage.ingest import ingest
+from lineage.ingestion.ingest import ingest
+from lineage.proof.verifier import verify
 from lineage.store import Store
-from lineage.verifier import verify
 from tests.earmark.test_cli import earmark
 from tests.lineage.sounds import sound, write
 

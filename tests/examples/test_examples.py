@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from earmark.cli import app
-from lineage.consumed import consumption
+from lineage.selection.consumed import consumption
 from lineage.store import Store
-from training.models import open_model
+from training.models.recorded import open_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

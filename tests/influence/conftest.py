@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from lineage.audio import encode
 from lineage.identity import audio_digest, sample_id
-from lineage.recorder import NewSample, Recorder
-from lineage.sets import SampleSet, create_set
+from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.selection.sets import SampleSet, create_set
+from lineage.sound.audio import encode
 from lineage.store import Store
 from tests.training.conftest import WORDS, say, tiny_whisper
 from training.recipe import Recipe

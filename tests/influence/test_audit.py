@@ -14,19 +14,19 @@ from scipy import stats
 
 from influence import bank
 from influence.audit import AuditReport, _Rounds, audit, findings, run
-from influence.plan import freeze
-from influence.planfile import AuditPlan, Executor
-from influence.request import request
-from influence.sequential import Sequential
+from influence.plans.plan import freeze
+from influence.plans.planfile import AuditPlan, Executor
+from influence.plans.request import request
+from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
 from tests.influence.conftest import make_store
-from training.mapsswe import mapsswe
-from training.multiplicity import merged
-from training.normalise import normaliser
-from training.predict import recorded, spoken_and_heard
+from training.evaluation.normalise import normaliser
+from training.evaluation.predict import recorded, spoken_and_heard
 from training.progress import silent
 from training.recipe import Recipe
+from training.statistics.mapsswe import mapsswe
+from training.statistics.multiplicity import merged
 
 SLICES = ["accent=*", "noise=hum"]
 

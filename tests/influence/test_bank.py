@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from influence.bank import Retraining, fill, recorded
-from lineage import leakage
-from lineage.sets import resolve_set
-from lineage.slices import Slice, freeze
+from lineage.selection import leakage
+from lineage.selection.sets import resolve_set
+from lineage.selection.slices import Slice, freeze
 from lineage.store import Store
 from tests.influence.conftest import make_store
+from training.evaluation.predict import predict
 from training.fit import train
-from training.predict import predict
 from training.recipe import Recipe
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from influence.attribute import attribute
-from influence.hooks import Tap
-from lineage.audio import Waveform
+from influence.attribution.attribute import attribute
+from influence.attribution.hooks import Tap
 from lineage.errors import EarmarkError
+from lineage.sound.audio import Waveform
 from lineage.store import Store
 from tests.training.families.ctc_bases import KINDS, tiny_ctc
-from training import lora
 from training.families import Batch, Family, open_family
 from training.fit import train
+from training.models import lora
 from training.recipe import Lora, Recipe
 
 TEXTS = ["one", "two three", "", "six", "see ell"]

@@ -13,15 +13,15 @@ from influence import bank
 from influence.audit import AuditReport, run
 from influence.interventions import Making
 from influence.interventions.replace import partners
-from influence.outlook import outlook
-from influence.plan import freeze, sketch
-from influence.planfile import AuditPlan
-from influence.request import request
+from influence.plans.outlook import outlook
+from influence.plans.plan import freeze, sketch
+from influence.plans.planfile import AuditPlan
+from influence.plans.request import request
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
-from lineage.recorder import described
-from lineage.sets import members, resolve_set
-from lineage.slices import Slice, select
+from lineage.ingestion.recorder import described
+from lineage.selection.sets import members, resolve_set
+from lineage.selection.slices import Slice, select
 from lineage.store import Store
 from tests.influence.conftest import make_store, populate
 from training.recipe import Recipe

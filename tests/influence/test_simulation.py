@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.audit_simulation import DEMO, World, audit, fixed, panels, rates
-from influence.sequential import Sequential
+from influence.statistics.sequential import Sequential
 
 NUMBER, FEW = 60, {"replicates": 40}
 LOOKS = Sequential((2, 4, 8))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from lineage.audio import FloatArray, Waveform, quantise, read_audio
+from lineage.sound.audio import FloatArray, Waveform, quantise, read_audio
 
 
 def sound(seconds: float = 0.2, rate: int = 16_000, channels: int = 1, seed: int = 0, peak: float = 0.5) -> Waveform:

@@ -11,8 +11,8 @@ import pytest
 
 from lineage import aliases
 from lineage.aliases import PROMOTED, ROLLED_BACK, Move, current, meant, moves, standing, versions
-from lineage.compact import compact
 from lineage.errors import Conflict, EarmarkError, UnknownName
+from lineage.storage.compact import compact
 from lineage.store import Store
 from lineage.subjects import resolve_model
 

@@ -8,8 +8,8 @@ import pytest
 
 from lineage import graph
 from lineage.chain import chain, sets_behind
-from lineage.reach import built_on, drawing_from
-from lineage.sets import SampleSet, create_set
+from lineage.people.reach import built_on, drawing_from
+from lineage.selection.sets import SampleSet, create_set
 from lineage.store import Store
 from tests.lineage.conftest import rows
 

@@ -20,12 +20,12 @@ import confluent_kafka
 import jsonschema
 import pytest
 
-from lineage.derive import transform_set
+from lineage.derivation.derive import transform_set
 from lineage.events import delivery, journal
-from lineage.ingest import ingest
-from lineage.sets import create_set, resolve_set
+from lineage.ingestion.ingest import ingest
+from lineage.proof.verifier import verify
+from lineage.selection.sets import create_set, resolve_set
 from lineage.store import Store
-from lineage.verifier import verify
 from tests.lineage.conftest import ids, rows
 from tests.lineage.event_schemas import check, facets
 from tests.lineage.sounds import sound, write

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from lineage import graph, sets
-from lineage.compact import compact
+from lineage import graph
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.ids import id_array
+from lineage.selection import sets
+from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
 

@@ -9,10 +9,12 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from lineage import packed, sets, sql
-from lineage.compact import compact
-from lineage.facts import HEARD
+from lineage import sql
 from lineage.schema import TABLES, Table
+from lineage.selection import sets
+from lineage.sound.facts import HEARD
+from lineage.storage import packed
+from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
 

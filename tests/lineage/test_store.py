@@ -14,8 +14,8 @@ import duckdb
 import pytest
 
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
+from lineage.proof.verifier import verify
 from lineage.store import Store
-from lineage.verifier import verify
 from tests.lineage.conftest import ids, rows
 
 KILLS = int(os.environ.get("EARMARK_KILLS", "12"))

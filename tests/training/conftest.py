@@ -25,11 +25,11 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-import training.hub
-from lineage.audio import Waveform, encode, quantise
+import training.publishing.hub
 from lineage.identity import audio_digest, sample_id
-from lineage.recorder import NewSample, Recorder
-from lineage.sets import SampleSet, create_set
+from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.selection.sets import SampleSet, create_set
+from lineage.sound.audio import Waveform, encode, quantise
 from lineage.store import Store
 from tests.training.hub_server import TOKEN, Hub, serving
 from training.families.pretrained import quiet
@@ -237,5 +237,5 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(training.hub, "PAUSES", (0.01,) * 4)
+        monkeypatch.setattr(training.publishing.hub, "PAUSES", (0.01,) * 4)
         yield made

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from lineage.store import Store
-from training import predict
-from training.corpus import Corpus
+from training.data.corpus import Corpus
+from training.evaluation import predict
 from training.families import Decoded
-from training.models import Opened
+from training.models.recorded import Opened
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int32]

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from lineage.errors import EarmarkError, UnknownName
-from lineage.leakage import LeakageRefused
-from lineage.policy import Policy
-from lineage.sets import create_set, members, resolve_set
+from lineage.people.policy import Policy
+from lineage.selection.leakage import LeakageRefused
+from lineage.selection.sets import create_set, members, resolve_set
 from lineage.store import Store
 from training.fit import train
+from training.models.weights import weights_digest
 from training.recipe import Recipe
 from training.replays import differences
-from training.weights import weights_digest
 
 ALONE = """
 import json, sys

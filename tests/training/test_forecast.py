@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lineage.errors import EarmarkError
-from lineage.policy import Policy
-from lineage.sets import create_set, members, resolve_set
+from lineage.people.policy import Policy
+from lineage.selection.sets import create_set, members, resolve_set
 from lineage.store import Store
 from training.fit import train
 from training.forecast import forecast

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from lineage.errors import EarmarkError
+from lineage.proof.verifier import verify
 from lineage.store import Store
-from lineage.verifier import verify
 from training.fit import train
 from training.recipe import Recipe
 

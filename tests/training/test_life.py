@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from lineage.sets import SampleSet
+from lineage.selection.sets import SampleSet
 from lineage.store import Store
 from tests.training.conftest import tiny_voxtral, tiny_whisper
 from tests.training.families.ctc_bases import tiny_ctc
 from tests.training.hub_server import Hub
-from tests.training.test_resume import PLAIN, killed
-from training.base import find_base
-from training.evaluate import evaluate
+from tests.training.loops.test_resume import PLAIN, killed
+from training.evaluation.evaluate import evaluate
 from training.families import open_family
 from training.fit import train
-from training.publish import publish_model
+from training.models.base import find_base
+from training.models.weights import weights_digest
+from training.publishing.publish import publish_model
 from training.recipe import Recipe
 from training.replay import replay
-from training.weights import weights_digest
 
 pytestmark = pytest.mark.usefixtures("plain_main")
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lineage import reach, verifier
-from lineage.erase import erase
-from lineage.obligations import owing
-from lineage.policy import Policy, PolicyRefused, adopt
-from lineage.sets import SampleSet, resolve_set
+from lineage.people import reach
+from lineage.people.erase import erase
+from lineage.people.obligations import owing
+from lineage.people.policy import Policy, PolicyRefused, adopt
+from lineage.proof import verifier
+from lineage.selection.sets import SampleSet, resolve_set
 from lineage.store import Store
+from training.evaluation.predict import predict
 from training.fit import train
-from training.predict import predict
 from training.recipe import Recipe
 
 

@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from lineage import environment
-from lineage.environment import locked
-from lineage.erase import erase
 from lineage.errors import EarmarkError
-from lineage.policy import Policy, PolicyRefused
-from lineage.reach import sample
-from lineage.sets import SampleSet, create_set, members, resolve_set
+from lineage.machine import environment
+from lineage.machine.environment import locked
+from lineage.people.erase import erase
+from lineage.people.policy import Policy, PolicyRefused
+from lineage.people.reach import sample
+from lineage.proof.verifier import verify
+from lineage.selection.sets import SampleSet, create_set, members, resolve_set
 from lineage.store import Store
-from lineage.verifier import verify
 from tests.training.conftest import tiny_voxtral
 from tests.training.families.ctc_bases import KINDS as CTC
 from tests.training.families.ctc_bases import tiny_ctc
-from training import models
-from training.base import find_base
 from training.fit import train
 from training.forecast import forecast
+from training.models import recorded as models
+from training.models.base import find_base
 from training.recipe import Recipe
 from training.replay import replay, replayed
 from training.replays import differences

@@ -26,10 +26,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lineage.audio import Waveform
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of
-from training.base import Base, find_base
+from lineage.sound.audio import Waveform
+from training.models.base import Base, find_base
 
 Features = npt.NDArray[np.float32]
 Batch = dict[str, torch.Tensor]

@@ -6,10 +6,10 @@ words. A base without the layer of labels is no recogniser yet and is refused.
 
 The first three hear the waveform itself, so their features are the samples, [samples, 1], normalised as the base was taught;
 the last hears stacked log-mel frames. All give every frame a distribution over labels and one label that says nothing, the
-blank; the loss is that of `training.ctc_loss`, over the labels of the transcript alone, for there is no end token.
+blank; the loss is that of `training.families.ctc_loss`, over the labels of the transcript alone, for there is no end token.
 
-Padding must not change what is heard, and the masks of `transformers` do not see to that everywhere; `training.padding` does
-the rest.
+Padding must not change what is heard, and the masks of `transformers` do not see to that everywhere;
+`training.loops.padding` does the rest.
 
 As in those papers, the convolutions over the waveform are not trained. LayerDrop and the configuration's own SpecAugment are
 off: what is at random in training is the recipe's to say.
@@ -29,15 +29,15 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModelForCTC
 
-from lineage import waveforms
-from lineage.audio import Waveform
-from lineage.environment import package_versions
 from lineage.errors import EarmarkError
-from training.base import Base
-from training.ctc_loss import ctc, frames_needed
+from lineage.machine.environment import package_versions
+from lineage.sound import waveforms
+from lineage.sound.audio import Waveform
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, word_confidences
+from training.families.ctc_loss import ctc, frames_needed
 from training.families.pretrained import linear_layers, quiet, read, weights
-from training.padding import MaskedGroupNorm, silence_padding
+from training.loops.padding import MaskedGroupNorm, silence_padding
+from training.models.base import Base
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
 WAVEFORM = ("wav2vec2", "hubert", "wavlm")
@@ -371,7 +371,7 @@ def _convolutions(layer: torch.nn.Module) -> list[Any]:
 
 class _Apart(torch.nn.Dropout):
     """Dropout that never hands on its very input: the encoder overwrites padded frames in place, and whoever watches the
-    layer before (`influence.hooks`) needs its output as it was.
+    layer before (`influence.attribution.hooks`) needs its output as it was.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:

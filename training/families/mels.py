@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lineage import waveforms
-from lineage.audio import Waveform
-from lineage.environment import package_versions
 from lineage.errors import EarmarkError
-from training.base import Base
+from lineage.machine.environment import package_versions
+from lineage.sound import waveforms
+from lineage.sound.audio import Waveform
 from training.families import Features
+from training.models.base import Base
 
 
 def check(base: Base, extractor: Any, bands: int) -> None:

@@ -11,7 +11,7 @@ names in the base's own tokeniser (`tekken.json` as Mistral publishes it, or `to
 `mistral-common` token by token.
 
 A clip of several chunks is one spectrogram, normalised as a whole. A batch has as many chunks as its longest clip, and every
-layer sees the samples as its first dimension, which is what per-sample gradients need (see `influence.hooks`).
+layer sees the samples as its first dimension, which is what per-sample gradients need (see `influence.attribution.hooks`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from peft import PeftModel
 from torch.nn import functional
 from transformers import VoxtralForConditionalGeneration
 
-from lineage.audio import Waveform
 from lineage.errors import EarmarkError, UnknownName
-from training.base import Base
+from lineage.sound.audio import Waveform
+from training.data.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
 from training.families.autoregressive import IGNORED, greedy, nll
 from training.families.pretrained import linear_layers, quiet, read, weights
-from training.languages import LANGUAGES, PER_SAMPLE, find_language
+from training.models.base import Base
 
 VERSION = 1  # of the arithmetic of features; a new one recomputes them all
 FRAMES_HEARD_AT_ONCE = 2  # mel frames that the tower's convolutions make one of

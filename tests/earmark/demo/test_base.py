@@ -19,9 +19,9 @@ from earmark.demo import base
 from earmark.demo.corpus import TEST_VARIANTS
 from earmark.demo.grammar import vocabulary
 from earmark.demo.untrained import END, PAD, START, UNKNOWN, UNTRAINED, WORD
-from lineage.audio import read_audio
-from training.base import PACKAGED
+from lineage.sound.audio import read_audio
 from training.families import open_family
+from training.models.base import PACKAGED
 from training.recipe import Recipe
 
 SIZES = {"whisper-tiny": 195_648, "ctc-tiny": 208_512}

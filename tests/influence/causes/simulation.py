@@ -7,7 +7,7 @@ import uuid
 import numpy as np
 
 from influence.causes.utterances import Utterances
-from influence.panels import Panel
+from influence.statistics.panels import Panel
 
 RATE, NOISE_FACTOR, SPEAKER_SD = 0.1, 3.0, 0.3
 

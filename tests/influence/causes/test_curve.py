@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from influence.causes.curve import check, fit
-from influence.panels import Panel
+from influence.statistics.panels import Panel
 from tests.influence.causes.simulation import dosed, power_law
 
 HOURS = [4.0, 3.0, 2.0, 1.0, 0.0]

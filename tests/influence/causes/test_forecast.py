@@ -10,7 +10,7 @@ import pytest
 from influence.causes.doses import SHARES, Doses, Part
 from influence.causes.forecast import Forecasts, collect, expectations, whatif
 from lineage.errors import EarmarkError
-from lineage.slices import FrozenSlice
+from lineage.selection.slices import FrozenSlice
 from lineage.store import Store
 from tests.influence.causes.simulation import dosed, power_law
 from tests.influence.conftest import make_store

@@ -12,12 +12,12 @@ from influence.causes.graph import CausalGraph
 from influence.causes.rates import design, population_averaged
 from influence.causes.utterances import UNKNOWN, load
 from lineage.errors import EarmarkError, UnknownName
-from lineage.sets import resolve_set
-from lineage.slices import Slice, select
+from lineage.selection.sets import resolve_set
+from lineage.selection.slices import Slice, select
 from lineage.store import Store
 from tests.influence.causes.simulation import true_gap, utterances
+from training.evaluation.predict import predict
 from training.fit import train
-from training.predict import predict
 from training.recipe import Recipe
 
 

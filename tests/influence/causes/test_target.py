@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from influence.causes.target import weighted
-from influence.statistics import EvalSlice
+from influence.statistics.effects import EvalSlice
 
 
 def test_a_mean_of_slices_is_the_weighted_mean_of_their_rates() -> None:

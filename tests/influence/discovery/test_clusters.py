@@ -5,7 +5,7 @@ import pytest
 
 from influence.discovery.clusters import embeddings, fit
 from lineage.errors import EarmarkError
-from lineage.sets import resolve_set
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from training.fit import train
 from training.recipe import Recipe

@@ -14,13 +14,13 @@ from influence.discovery.discover import Discovery, discover, examine
 from influence.discovery.literals import literals, quarters
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
-from lineage.recorder import NewSample, Recorder
-from lineage.sets import create_set, members, resolve_set
-from lineage.slices import Slice, parse_slices, select
+from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.selection.sets import create_set, members, resolve_set
+from lineage.selection.slices import Slice, parse_slices, select
 from lineage.store import Store
 from tests.influence.conftest import make_store, populate
+from training.evaluation.predict import predict
 from training.fit import train
-from training.predict import predict
 from training.recipe import Recipe
 
 MODEL = "ab" * 32

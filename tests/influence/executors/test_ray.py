@@ -17,7 +17,7 @@ from influence.executors import Job, executor
 from influence.executors import ray as ours
 from influence.executors.ray import Ray, cluster
 from lineage.errors import EarmarkError
-from lineage.sets import resolve_set
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from tests.influence.conftest import make_store
 from tests.influence.executors.jobs import job, wait_for, wait_gone

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from influence.statistics import Effect
+from influence.statistics.effects import Effect
 from lineage.identity import digest_of
 from lineage.store import Store
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from influence.report.forest import forest
 from influence.report.page import page
 from influence.report.record import read
-from influence.statistics import Effect
+from influence.statistics.effects import Effect
 from lineage.store import Store
 from tests.influence.report.conftest import effect, put
 

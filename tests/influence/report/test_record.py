@@ -11,14 +11,14 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from influence.audit import AuditReport, run
-from influence.planfile import AuditPlan
+from influence.plans.planfile import AuditPlan
 from influence.report.conduct import instant
 from influence.report.machine import schema, to_json
 from influence.report.page import page
 from influence.report.record import AuditRecord, checkpoint_of, read
 from lineage.errors import AmbiguousName, UnknownName
+from lineage.proof.verifier import verify
 from lineage.store import Store
-from lineage.verifier import verify
 from tests.influence.conftest import make_store
 from tests.influence.report.conftest import effect, put
 from training.recipe import Recipe

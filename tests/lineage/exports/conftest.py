@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lineage.audio import Waveform
-from lineage.derive import transform_set
-from lineage.ingest import ingest
-from lineage.sets import resolve_set
+from lineage.derivation.derive import transform_set
+from lineage.ingestion.ingest import ingest
+from lineage.selection.sets import resolve_set
+from lineage.sound.audio import Waveform
 from lineage.store import Store
 from tests.lineage.sounds import sine, sound, write
 
@@ -54,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture
 def waves(corpus: Store) -> dict[str, Waveform]:
     """Sound of the set 'words' by sample id."""
-    from lineage.sets import members
+    from lineage.selection.sets import members
 
     ids = members(corpus, resolve_set(corpus, "words").digest)
     return {str(sample): wave for sample, wave in corpus.vault.waveforms(ids)}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lineage.exports.share import export
-from lineage.sets import members, resolve_set
+from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
 from tests.lineage.exports.conftest import MODEL
 

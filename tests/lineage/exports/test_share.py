@@ -15,11 +15,11 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.exports import check, find, formats
 from lineage.exports.share import export
 from lineage.ids import halves, id_array
-from lineage.ingest import ingest
-from lineage.merkle import set_digest
-from lineage.sets import members, resolve_set
+from lineage.ingestion.ingest import ingest
+from lineage.proof.merkle import set_digest
+from lineage.proof.verifier import verify
+from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
-from lineage.verifier import verify
 from tests.lineage.conftest import ids
 from tests.lineage.exports.conftest import MODEL, PERSONAL, files
 from tests.lineage.sounds import sound, write
@@ -163,8 +163,8 @@ def test_members_of_the_proof_are_those_of_the_set(corpus: Store, tmp_path: Path
 
 
 def test_what_was_erased_is_left_out_and_its_exports_are_known(store: Store, tmp_path: Path) -> None:
-    from lineage.erase import erase
-    from lineage.reach import reach, speaker
+    from lineage.people.erase import erase
+    from lineage.people.reach import reach, speaker
 
     for i in range(3):
         write(tmp_path / "c" / f"{i}.wav", sound(seed=i))

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from lineage.audio import Waveform, read_audio
 from lineage.exports import huggingface
 from lineage.exports.share import export
-from lineage.ingest import ingest
-from lineage.sets import resolve_set
+from lineage.ingestion.ingest import ingest
+from lineage.selection.sets import resolve_set
+from lineage.sound.audio import Waveform, read_audio
 from lineage.store import Store
 
 KNOWN = {"kind", "source", "licence", "text"}

@@ -17,17 +17,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lineage import algebra, merkle, policy, rights
-from lineage.compact import compact
-from lineage.derive import transform_set
-from lineage.erase import erase
+from lineage.derivation.derive import transform_set
 from lineage.exports.share import export
 from lineage.ids import halves
-from lineage.ingest import ingest
-from lineage.reach import speaker
+from lineage.ingestion.ingest import ingest
+from lineage.people import policy, rights
+from lineage.people.erase import erase
+from lineage.people.reach import speaker
+from lineage.proof import merkle
 from lineage.schema import TABLES
-from lineage.sets import create_set, members, prove, resolve_set, sample_sets
-from lineage.slices import Slice, freeze
+from lineage.selection import algebra
+from lineage.selection.sets import create_set, members, prove, resolve_set, sample_sets
+from lineage.selection.slices import Slice, freeze
+from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.sounds import sound, write
 

@@ -16,17 +16,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lineage import merkle, sets
-from lineage.compact import compact
-from lineage.erase import erase
 from lineage.graph import ancestors, descendants, models_of
 from lineage.ids import halves
-from lineage.ingest import ingest
-from lineage.reach import speaker
+from lineage.ingestion.ingest import ingest
+from lineage.people.erase import erase
+from lineage.people.reach import speaker
+from lineage.proof import merkle
+from lineage.proof.verifier import checkpoint_text, verify
 from lineage.schema import TABLES, VAULT, Column
+from lineage.selection import sets
 from lineage.sql import LOG
+from lineage.storage.compact import compact
 from lineage.store import Store
-from lineage.verifier import checkpoint_text, verify
 from tests.lineage.golden import make
 
 PINNED = json.loads(make.PINNED.read_text())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lineage.ingest import IngestReport, ingest
+from lineage.ingestion.ingest import IngestReport, ingest
 from lineage.store import Store
 from tests.lineage.sounds import sound, write
 

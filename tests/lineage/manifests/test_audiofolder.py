@@ -34,7 +34,7 @@ def test_a_table_in_the_folder_is_read_instead(tmp_path: Path) -> None:
 
 
 def test_changed_words_are_read_again(tmp_path: Path, take: Taken) -> None:
-    from lineage.ingest import ingest
+    from lineage.ingestion.ingest import ingest
     from lineage.store import Store
 
     record(tmp_path / "corpus", "a.wav")

@@ -143,7 +143,7 @@ def test_mutations_are_rows_or_refusals(tmp_path: Path, make: Callable[[Path], P
 
 def test_names_in_archives_and_tables_lead_nowhere(tmp_path: Path) -> None:
     """What a manifest carries has a name, but no place on this machine."""
-    from lineage.ingest import ingest
+    from lineage.ingestion.ingest import ingest
     from lineage.store import Store
 
     root = tmp_path / "corpus"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lineage.errors import EarmarkError
-from lineage.ingest import BatchRefused
+from lineage.ingestion.ingest import BatchRefused
 from tests.lineage.manifests.conftest import Taken, record
 
 

@@ -83,7 +83,7 @@ def test_an_archive_that_was_cut_costs_what_is_missing(folder: Path, take: Taken
 
 
 def test_changed_archives_are_read_again(folder: Path, take: Taken, tmp_path: Path) -> None:
-    from lineage.ingest import ingest
+    from lineage.ingestion.ingest import ingest
     from lineage.store import Store
 
     manifest(folder, {"audio_filepath": "a.wav", "text": "a", "shard_id": 0})

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCTC, AutoProcessor, pipeline
 
-from lineage.audio import Waveform
 from lineage.errors import EarmarkError
+from lineage.sound.audio import Waveform
 from tests.training.families.ctc_bases import KINDS, tiny_ctc
 from training.families import Family, TranscriptRefused, open_family
 
@@ -141,7 +141,7 @@ def test_clips_of_any_rate_and_almost_any_length_will_do(family: Family) -> None
 
 
 def test_adaptable_modules_are_those_that_adapters_reach(family: Family) -> None:
-    from training import lora
+    from training.models import lora
     from training.recipe import Lora
 
     model = lora.attach(family, family.model(), Lora(rank=2), seed=0)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from lineage.errors import EarmarkError
-from lineage.sets import SampleSet
+from lineage.selection.sets import SampleSet
 from lineage.store import Store
 from tests.training.families.ctc_bases import tiny_ctc
 from tests.training.test_fit import ALONE
-from training.evaluate import evaluate, predict
+from training.evaluation.evaluate import evaluate, predict
 from training.fit import train
 from training.recipe import Recipe
 

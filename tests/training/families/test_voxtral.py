@@ -11,15 +11,15 @@ from peft import PeftModel
 from transformers import AutoProcessor, GenerationConfig, VoxtralProcessor
 
 from lineage.errors import EarmarkError, UnknownName
-from lineage.sets import SampleSet
+from lineage.selection.sets import SampleSet
 from lineage.store import Store
 from tests.training.conftest import tiny_voxtral
 from tests.training.families.test_whisper import noise
-from training import lora
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
 from training.families import Batch, Family, TranscriptRefused, open_family
 from training.fit import train
-from training.models import open_model
+from training.models import lora
+from training.models.recorded import open_model
 from training.recipe import Lora, Recipe
 
 CHUNK_S = 0.8

@@ -17,8 +17,8 @@ from transformers import (
     WhisperTokenizer,
 )
 
-from lineage.audio import Waveform
 from lineage.errors import EarmarkError, UnknownName
+from lineage.sound.audio import Waveform
 from training.families import Family, TranscriptRefused, open_family, word_confidences
 
 SPECIAL = [

@@ -1,0 +1,1 @@
+"""What slices of the training data are worth together: coalitions, Shapley values, interactions."""

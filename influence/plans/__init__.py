@@ -1,0 +1,1 @@
+"""What an audit will do and claim, fixed before anything is trained."""

@@ -1,0 +1,67 @@
+"""What became of an audit's own controls, and which of the conditions that it is to fail on are met.
+
+An audit that finds nothing may have found that there is nothing, or may have been unable to find anything. Two controls tell
+which: a planted slice of corrupted words has to be found to hurt (power), a null slice has to be shown to do nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from influence.plans.hypotheses import REFUTED, SUPPORTED, Answer
+from influence.statistics.effects import Effect
+from influence.statistics.verdicts import HURTS, NO_EFFECT
+from lineage.selection.slices import WHOLE
+
+PLANTED = "planted"  # both the slice and what is done to it
+
+
+@dataclass(frozen=True)
+class Check:
+    """A control of the audit itself: `kind` 'power' (a planted slice has to hurt) or 'null' (a null slice to do nothing)."""
+
+    kind: str
+    slice: str
+    verdict: str
+    holds: bool
+    said: str
+
+
+def check(found: Sequence[Effect], *, planted: bool, null: Sequence[str]) -> tuple[Check, ...]:
+    """Hold what was found against what a plan expects of its planted slice and of its null slices."""
+    cells = {
+        (e.train_slice, e.eval_slice): e for e in found if e.metric == "wer" and e.intervention in ("remove", PLANTED)
+    }
+    out = []
+    if planted:
+        cell = cells.get((PLANTED, WHOLE.name))
+        verdict = cell.verdict if cell else "not measured"
+        said = "the planted slice is found" if verdict == HURTS else "the audit's power is not shown"
+        out.append(Check("power", PLANTED, verdict, verdict == HURTS, said))
+    for name in null:
+        cell = cells.get((name, name)) or cells.get((name, WHOLE.name))
+        verdict = cell.verdict if cell else "not measured"
+        holds = verdict.startswith(NO_EFFECT)
+        said = "no effect, as expected" if holds else "not shown to be without effect"
+        out.append(Check("null", name, verdict, holds, said))
+    return tuple(out)
+
+
+def met(
+    conditions: Sequence[str],
+    found: Sequence[Effect],
+    answers: Sequence[Answer],
+    checks: Sequence[Check],
+    failures: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Those of a plan's `fail_on` conditions (see `planfile.CONDITIONS`) that are met."""
+    happened = {
+        "refuted": any(a.verdict == REFUTED for a in answers),
+        "unsupported": any(a.verdict != SUPPORTED for a in answers),
+        "hurts": any(e.verdict == HURTS and e.intervention != PLANTED for e in found),
+        "failures": bool(failures),
+        "power": any(c.kind == "power" and not c.holds for c in checks),
+        "null": any(c.kind == "null" and not c.holds for c in checks),
+    }
+    return tuple(name for name in conditions if happened[name])

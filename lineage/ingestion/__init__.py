@@ -1,0 +1,1 @@
+"""How recordings come onto the record."""

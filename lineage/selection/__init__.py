@@ -1,0 +1,1 @@
+"""Which samples: sets and their algebra, slices, splits, and what two of them have in common."""

@@ -1,0 +1,1 @@
+"""Sound: decoding it, describing it, knowing it again, and changing it."""

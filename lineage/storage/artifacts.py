@@ -1,0 +1,76 @@
+"""Artifacts: weights, checkpoints, features and other bulk, kept under the digest of their content.
+
+`artifacts/<first two digits>/<digest>` is a file or a folder. Law: what lies under a digest has that digest, and is never
+changed; keeping the same content twice is keeping it once, whichever process was first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from lineage.errors import UnknownName
+from lineage.identity import uuid7
+from lineage.proof.verifier import artifact_digest
+from lineage.storage.segments import disk_error, sync_folder, write_durably
+
+
+def place(store: Path, digest: str) -> Path:
+    """Where an artifact of that digest lies, or would."""
+    return store / "artifacts" / digest[:2] / digest
+
+
+def find(store: Path, digest: str) -> Path:
+    """Where the artifact of that digest lies.
+
+    Raises:
+        UnknownName: it is not in the store (never kept, or erased).
+    """
+    path = place(store, digest)
+    if not path.exists():
+        raise UnknownName("artifact", digest, ())
+    return path
+
+
+def keep(store: Path, content: Path | bytes) -> str:
+    """Keep a file, a folder or bytes; returns the digest.
+
+    Raises:
+        EarmarkError: it could not be written.
+    """
+    digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else artifact_digest(content)
+    target = place(store, digest)
+    with suppress(FileNotFoundError):
+        os.utime(target)  # it is in use again, should it have been a leftover of a killed writer
+        return digest
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        write_durably(target, content)
+        return digest
+    temporary = target.with_name(f".{digest[:16]}.{uuid7()}.tmp")
+    try:
+        if content.is_dir():
+            shutil.copytree(content, temporary)
+        else:
+            shutil.copyfile(content, temporary)
+        for path in [temporary, *temporary.rglob("*")]:
+            if path.is_file():
+                _sync(path)
+        temporary.rename(target)
+    except OSError as error:
+        if not target.exists():  # else another process kept the same folder first
+            raise disk_error(target, error) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
+    sync_folder(target.parent)
+    return digest
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

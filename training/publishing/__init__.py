@@ -1,0 +1,1 @@
+"""Models, sets and demos in other people's hands, with the evidence beside them."""
