@@ -3,6 +3,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,10 +58,9 @@ def test_a_container_is_known_by_what_it_says_of_itself(monkeypatch: pytest.Monk
 
 def test_the_commit_is_that_of_the_checkout_with_edits_told(tmp_path: Path) -> None:
     package = tmp_path / "lineage"
-    (package / "machine").mkdir(parents=True)
-    source = Path(environment.__file__).read_text()
-    (package / "machine" / "environment.py").write_text(source)
-    (package / "errors.py").write_text((Path(environment.__file__).parents[1] / "errors.py").read_text())
+    source = Path(environment.__file__)
+    shutil.copytree(source.parent, package / "machine", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(source.parents[1] / "errors.py", package)
     told = "import json; from lineage.machine import environment; print(json.dumps(environment.commit()))"
 
     def asked() -> object:
@@ -77,5 +77,5 @@ def test_the_commit_is_that_of_the_checkout_with_edits_told(tmp_path: Path) -> N
     git("add", "lineage")
     git("commit", "--quiet", "--message", "one")
     assert asked() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
-    (package / "machine" / "environment.py").write_text(source + "\n")
+    (package / "machine" / "environment.py").write_text(source.read_text() + "\n")
     assert asked() == {"commit": git("rev-parse", "HEAD"), "dirty": True}
