@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from training.data.order import Purpose, raw
+from training.data.seeds import Purpose, raw
 
 
 class SpecAugment(BaseModel):

@@ -1,7 +1,7 @@
 """The same bits again: what has to be fixed while arithmetic runs, and what its last bit depends on nevertheless.
 
 Sums in another order differ in the last bit, and a training run amplifies that bit to different weights. So algorithms are
-deterministic, the number of threads is the recipe's, and every step seeds all generators (see `training.data.order`). What
+deterministic, the number of threads is the recipe's, and every step seeds all generators (see `training.data.seeds`). What
 remains (kind of machine, versions of the packages) cannot be fixed, only recorded: `depends` names it, and it is part of
 the key under which a run's result is reused.
 """

@@ -2,7 +2,7 @@
 
 The state after a step is everything that the next step depends on: weights and buffers, the optimiser's moments, the
 schedule, how far the run is, what development measured, checkpoints kept so far, and the exposures until then. Order, dropout
-and augmentation need no state, because each step draws from a seed of its own (see `training.data.order`).
+and augmentation need no state, because each step draws from a seed of its own (see `training.data.seeds`).
 
 Laws: a run that was killed at any instant and begun again ends with the same weights, exposures, losses and checkpoints as
 one that was not; a state that is not whole is never used (see `lineage.storage.unfinished`).

@@ -23,8 +23,9 @@ from lineage.errors import EarmarkError
 from lineage.ids import halves
 from training.data.augment import Augmentation
 from training.data.corpus import Corpus
-from training.data.order import Exposure, Plan, step_seed
+from training.data.order import Exposure, Plan
 from training.data.presentation import Presentation
+from training.data.seeds import step_seed
 from training.loops.callback import Follower
 from training.loops.checkpoints import CheckpointKeeper
 from training.loops.determinism import seed_all

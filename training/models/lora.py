@@ -14,7 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from lineage.errors import EarmarkError
-from training.data.order import start_seed
+from training.data.seeds import start_seed
 from training.families import Family
 from training.loops.determinism import seed_all
 from training.models.base import Base

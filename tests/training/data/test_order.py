@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.order import Plan, epoch_order, exposure_seeds, start_seed, step_seed
+from training.data.order import Plan, epoch_order
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -16,20 +16,13 @@ def test_an_order_is_a_permutation_and_nothing_but_its_arguments(seed: int, epoc
     assert (order == epoch_order(seed, epoch, n)).all()
 
 
-def test_orders_and_seeds_differ_where_they_should() -> None:
+def test_orders_differ_where_they_should() -> None:
     assert len({tuple(epoch_order(s, e, 20)) for s in range(4) for e in range(4)}) == 16
-    drawn = [start_seed(s) for s in range(4)]
-    drawn += [step_seed(s, i, p) for s in range(4) for i in range(8) for p in range(3)]
-    drawn += [int(v) for s in range(4) for i in range(8) for v in exposure_seeds(s, i, 5)]
-    assert len(set(drawn)) == len(drawn)
-    assert all(0 <= d < 2**63 for d in drawn)
 
 
 def test_the_order_of_the_record_never_changes() -> None:
-    # Golden: old runs could not be replayed if these moved.
+    # Golden: old runs could not be replayed if it moved.
     assert list(epoch_order(0, 0, 10)) == [0, 8, 6, 9, 5, 2, 3, 1, 7, 4]
-    assert step_seed(0, 5) == 4182941943031710581
-    assert list(exposure_seeds(0, 1, 2)) == [1058330832256175233, 8458453064783446912]
 
 
 @given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 9), st.integers(1, 4), seeds)
