@@ -34,8 +34,9 @@ check: $(VENV)/.dev  ## ruff, mypy --strict and the import directions
 base: $(VENV)/.demo  ## make the packaged base checkpoints anew from synthetic speech (minutes; one: BASE=ctc-tiny)
 	@$(BIN)/python -m earmark.demo.base $(BASE)
 
-docs: $(VENV)/.dev  ## write the references of SQL and the command line and the Dockerfile anew
+docs: $(VENV)/.dev  ## write the references of SQL, files and the command line and the Dockerfile anew
 	@$(BIN)/earmark schema --markdown > docs/sql.md
+	@$(BIN)/earmark fields --markdown > docs/files.md
 	@$(BIN)/typer earmark.cli utils docs --name earmark --output docs/cli.md >/dev/null
 	@$(BIN)/python -c 'from lineage.machine.rebuild import dockerfile; print(dockerfile(), end="")' > Dockerfile
 

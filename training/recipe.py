@@ -1,8 +1,7 @@
 """A recipe is a whole training experiment as one YAML file: base, data, method, optimiser, schedule, seeds.
 
 Every value that can change the weights stands here or in the environment, nowhere else, so a recipe's digest names the
-experiment. `Recipe.load` explains each mistake in a recipe with the file, the field and the mend, before any work; fields
-that are not known are refused, because a misspelt option that is silently ignored is a wrong result.
+experiment.
 
     name: six-accents
     base: earmark:whisper-tiny
@@ -16,17 +15,12 @@ Laws: `Recipe.parse(recipe.model_dump()) == recipe`; equal recipes have equal di
 
 from __future__ import annotations
 
-import difflib
-import reprlib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lineage.errors import EarmarkError
-from lineage.identity import digest_of
+from lineage.written import Written
 from training.data.augment import Augmentation
 from training.data.specaugment import SpecAugment
 from training.evaluation.normalise import NAMES as NORMALISERS
@@ -73,10 +67,11 @@ class Ewc(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of the choice of utterances.")
 
 
-class Recipe(BaseModel):
+class Recipe(Written):
     """One training experiment. Sets are named by name or digest; quantities are per optimiser step unless said otherwise."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    KIND: ClassVar[str] = "recipe"
+    BEGIN: ClassVar[str] = "base: earmark:whisper-tiny"
 
     name: str = Field(min_length=1, max_length=200, description="What people call the model.")
     family: str = Field("whisper", description="Model family.")
@@ -217,137 +212,11 @@ class Recipe(BaseModel):
         return SCHEDULES.get(self.schedule, self.schedule), {}
 
     @property
-    def digest(self) -> str:
-        """SHA-256 of the whole recipe as canonical JSON."""
-        return digest_of(self.model_dump(mode="json"))
-
-    @property
     def essence(self) -> dict[str, Any]:
         """The fields on which the weights depend, as JSON."""
         unsaid = {"steps"} if self.steps is None else set()
         return self.model_dump(mode="json", exclude={*NOT_IN_WEIGHTS, *unsaid})
 
-    def variant(self, **changes: Any) -> Recipe:
+    def variant(self, **changes: Any) -> Self:
         """The same recipe but for some fields, checked again."""
-        return Recipe.parse({**self.model_dump(), **changes}, where=f"recipe {self.name}")
-
-    @classmethod
-    def load(cls, path: str | Path) -> Recipe:
-        """Read a recipe from a YAML file.
-
-        Raises:
-            EarmarkError: the file cannot be read, is not YAML, or a field is wrong; says which and how to mend it.
-        """
-        path = Path(path)
-        try:
-            fields = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        except FileNotFoundError:
-            raise EarmarkError(f"there is no recipe at {path} — give the path of a YAML file") from None
-        except UnicodeDecodeError as error:
-            raise EarmarkError(f"{path}: byte {error.start} is not UTF-8 — save the recipe as UTF-8") from error
-        except OSError as error:
-            raise EarmarkError(f"{path} cannot be read: {error.strerror} — give the path of a YAML file") from error
-        except yaml.YAMLError as error:
-            raise EarmarkError(f"{path}: {_printable(_yaml_problem(error))}") from error
-        except RecursionError as error:
-            raise EarmarkError(f"{path} is nested too deeply — a recipe is a flat list of 'field: value'") from error
-        return cls.parse(fields, where=str(path))
-
-    @classmethod
-    def parse(cls, fields: Any, where: str = "recipe") -> Recipe:
-        """A recipe from plain values; `where` is what messages call it.
-
-        Raises:
-            EarmarkError: a field is missing, unknown or wrong.
-        """
-        if not isinstance(fields, Mapping):
-            raise EarmarkError(f"{where} is {_kind(fields)} — a recipe is a list of 'field: value' lines")
-        if not all(isinstance(name, str) for name in fields):
-            odd = next(name for name in fields if not isinstance(name, str))
-            raise EarmarkError(f"{where}: field {odd!r} is not a name — put quotes around it, or drop it")
-        try:
-            return cls(**fields)
-        except ValidationError as error:
-            raise EarmarkError(f"{where}: {_printable(_explain(error))}") from error
-
-
-class _GivenTwice(yaml.constructor.ConstructorError):
-    """A field that stands twice in a recipe."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a field may stand only once."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping; a field given twice is an error at the place of the second."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise _GivenTwice(None, None, f"'{key.value}' is given twice", key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_NESTED: dict[int | str, type[BaseModel]] = {
-    "lora": Lora,
-    "spec_augment": SpecAugment,
-    "augment": Augmentation,
-    "replay": Replay,
-    "ewc": Ewc,
-}
-_SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
-    if isinstance(error, _GivenTwice):
-        return f"{place}{error.problem} — keep one of them"
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"{place}not YAML ({problem}) — correct it there; a recipe is a list of 'field: value' lines"
-
-
-def _printable(text: str) -> str:
-    """In one line, and without what would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "·" for c in text)
-
-
-def _kind(value: Any) -> str:
-    return "empty" if value is None else f"a {type(value).__name__}, not a mapping"
-
-
-def _explain(error: ValidationError) -> str:
-    """All problems of a recipe in one line."""
-    return "; ".join(_problem(e["type"], e["loc"], e["msg"], e["input"]) for e in error.errors())
-
-
-def _problem(kind: str, place: tuple[int | str, ...], message: str, given: Any) -> str:
-    name = ".".join(map(str, place))
-    if kind == "extra_forbidden":
-        known = _model_at(place).model_fields
-        close = difflib.get_close_matches(str(place[-1]), known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"fields are {', '.join(known)}"
-        return f"unknown field '{name}' — {hint}"
-    if kind == "missing":
-        return f"field '{name}' is missing — add it: {_meaning(_model_at(place), str(place[-1]))}"
-    message = message.removeprefix("Value error, ")
-    if not place:
-        return message
-    message = message[0].lower() + message[1:]
-    shown = _SHORT.repr(given)
-    model = _model_at(place)
-    named = [part for part in place if isinstance(part, str)]  # others count the items of a list
-    meaning = _meaning(model, named[0] if model is Recipe else named[1])
-    return f"field '{name}': {message}, not {shown} — {meaning}"
-
-
-def _model_at(place: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that the field at `place` is one of."""
-    return _NESTED.get(place[0], Recipe) if any(isinstance(part, str) for part in place[1:]) else Recipe
-
-
-def _meaning(model: type[BaseModel], name: str) -> str:
-    field = model.model_fields.get(name)
-    return (field.description or "").rstrip(".") if field else "see the fields of a recipe"
+        return self.parse({**self.model_dump(), **changes}, where=f"recipe {self.name}")

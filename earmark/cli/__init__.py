@@ -17,6 +17,7 @@ from earmark.cli import (
     causes,
     data,
     discover,
+    fields,
     impact,
     interact,
     keep,
@@ -48,6 +49,7 @@ app = typer.Typer(
 for group in (
     data,
     ask,
+    fields,
     overlap,
     impact,
     proof,

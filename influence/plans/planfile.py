@@ -172,8 +172,6 @@ class Executor(_Part):
 class AuditPlan(Written):
     """An audit as it is declared. Sets are named by name or digest."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
     KIND: ClassVar[str] = "plan"
     BEGIN: ClassVar[str] = "recipe: recipe.yaml"
 

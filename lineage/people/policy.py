@@ -70,7 +70,7 @@ class Policy(Written):
     """What runs may use; see the head of this module."""
 
     KIND = "policy"
-    BEGIN = "name: and licences:"
+    BEGIN = "licences: [CC0-1.0]"
 
     name: str = Field(min_length=1, max_length=200, description="What people call it.")
     purpose: str | None = Field(None, description="What runs under this policy are for.")

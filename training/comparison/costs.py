@@ -38,7 +38,7 @@ class RateCard(Written):
     """Prices; see the head of this module. What is left out costs nothing."""
 
     KIND = "rate card"
-    BEGIN = "currency: and cpu_hour:"
+    BEGIN = "currency: EUR"
 
     name: str = Field("rates", min_length=1, max_length=200, description="What people call it.")
     currency: str = Field(min_length=1, max_length=12, description="Of all prices, e.g. EUR.")

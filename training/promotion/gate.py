@@ -63,7 +63,7 @@ class Gate(Written):
     """What has to be true of a model before an alias may point to it; see the head of this module."""
 
     KIND = "gate"
-    BEGIN = "name: and sets:"
+    BEGIN = "sets: [SET]"
 
     name: str = Field("default", min_length=1, max_length=200, description="What people call it.")
     sets: tuple[str, ...] = Field((), description="Evaluation sets on which models are compared.")

@@ -65,7 +65,7 @@ class Plan(Written):
     """How a candidate is rolled out; see the head of this module."""
 
     KIND: ClassVar[str] = "roll-out"
-    BEGIN: ClassVar[str] = "name:, candidate: and stages:"
+    BEGIN: ClassVar[str] = "candidate: MODEL"
 
     name: str = Field(min_length=1, max_length=200, description="What people call it.")
     candidate: str = Field(description="The model to be rolled out.")

@@ -164,8 +164,8 @@ def test_a_policy_is_read_from_yaml_and_mistakes_are_told(tmp_path: Path) -> Non
     assert read.licences == ("CC0-1.0", "MIT")
     assert Policy.parse(read.model_dump(mode="json")).digest == read.digest
     for text, said in [
-        ("- a", "is no policy"),
-        ("name: p\nlicense: [MIT]", "known fields are"),
+        ("- a", "is a list, no policy"),
+        ("name: p\nlicense: [MIT]", "did you mean 'licences'"),
         ("name: p\nlicences: [MIT AND X]", "list each of them"),
         ("name: p\nlicences: {allow: [MIT]}", "should be a list"),
         ("name: p\nlicences: ['no licence!']", "write SPDX"),
@@ -178,7 +178,7 @@ def test_a_policy_is_read_from_yaml_and_mistakes_are_told(tmp_path: Path) -> Non
         path.write_text(text)
         with pytest.raises(EarmarkError, match=said):
             Policy.load(path)
-    with pytest.raises(EarmarkError, match="cannot be read"):
+    with pytest.raises(EarmarkError, match="there is no policy at"):
         Policy.load(tmp_path / "none.yaml")
 
 

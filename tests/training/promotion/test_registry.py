@@ -218,11 +218,11 @@ def test_policy_is_judged_as_of_now_and_erasures_are_not_forgiven(town: Store, i
 def test_a_gate_is_read_strictly(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     for text, told in {
-        "- a": "is no gate — write fields such as name: and sets:",
-        "worse_than: 1": "known fields are name, sets",
-        "worse_by: -1": "worse_by: Input should be greater than or equal to 0",
-        "normaliser: loud": "normaliser: no normaliser 'loud'",
-        "a: [": "is not YAML",
+        "- a": "is a list, no gate — write 'field: value' lines such as sets:",
+        "worse_than: 1": "did you mean 'worse_by'",
+        "worse_by: -1": "field 'worse_by': input should be greater than or equal to 0",
+        "normaliser: loud": "field 'normaliser': no normaliser 'loud'",
+        "a: [": "not YAML",
     }.items():
         path.write_text(text)
         with pytest.raises(EarmarkError, match=told):
