@@ -7,7 +7,8 @@ Mostly each slice is left out by giving its samples weight zero in the loss, wit
 number of steps as they were, so that one thing moves; beside it as many samples taken at random are left out; all of it over
 the same seeds. What else may be done to a slice says `interventions`. What comes out is one row of `effects` for every
 intervention × evaluation slice × metric, with its interval, its control and a verdict in words (see `statistics`, `verdicts`),
-and an answer to every hypothesis of the plan (see `hypotheses`).
+and an answer to every hypothesis of the plan (see `hypotheses`). Where the plan has a causal graph, the effects that it asks
+for are estimated on the errors of the model trained on all data, and attacked (see `causes.claims`).
 
 The plan is on record before the first retraining (see `plan`); retrainings are on record as they finish (see `bank`). An
 audit that is killed and started again goes on where it was; one that is finished is read back. Law: killed however often, an
@@ -25,6 +26,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from influence import bank
+from influence.causes.claims import judge as judge_claims
+from influence.causes.compared import Judged
+from influence.causes.refutation import require
 from influence.plans.controls import Match
 from influence.plans.design import Comparison
 from influence.plans.hypotheses import OPEN, Answer, answer
@@ -55,7 +59,7 @@ class AuditReport:
 
     `hypotheses` are the answers to the declared family, `checks` what became of the plan's own controls, `failed` the
     conditions of the plan's `fail_on` that are met. `retrainings` were needed of the `planned` ones, which is what asking every
-    question with all seeds would take.
+    question with all seeds would take. `causes` are the effects that the plan's causal graph asks for.
     """
 
     audit: str
@@ -72,6 +76,7 @@ class AuditReport:
     failed: tuple[str, ...] = ()
     amends: str | None = None
     planned: int = 0
+    causes: tuple[Judged, ...] = ()
 
     @property
     def status(self) -> int:
@@ -203,8 +208,8 @@ def run(
 
     Raises:
         EarmarkError: something that was named does not exist or makes no sense, or hypotheses were chosen afterwards, or the
-            budget does not suffice, before any training; or the retrainings with all data failed, so that there is nothing
-            to compare with.
+            budget does not suffice, or the plan has a causal graph and DoWhy is not installed, before any training; or the
+            retrainings with all data failed, so that there is nothing to compare with.
     """
     asked = request(store, plan)
     place = pick_device(asked.recipe.device)
@@ -220,6 +225,8 @@ def run(
     done = store.find_run(key)
     if done is not None:
         return _stored(store, done, asked)
+    if asked.causes is not None:
+        require()
     frozen = freeze(store, asked)
     if asked.most is not None:
         needed = outlook(store, frozen).missing
@@ -231,6 +238,7 @@ def run(
     spread = plan.executor.model_copy(update={name: value for name, value in chosen.items() if value is not None})
     done_by = _Rounds(store, frozen)
     found, answers = done_by.carry_out(spread, progress)
+    judged = _claimed(store, asked, done_by.whole.model_id)
     config = {
         "audit": asked.digest,
         "about": asked.about,
@@ -256,10 +264,22 @@ def run(
             "failures": done_by.errors,
             "plan": frozen.run_id,
             "hypotheses": [a.to_json() for a in answers],
+            "causes": [j.to_json() for j in judged],
         }
     return _report(
-        asked, made.id, frozen.run_id, found, answers, len(done_by.tried), len(done_by.results), done_by.trained,
+        asked, made.id, frozen.run_id, found, answers, judged, len(done_by.tried), len(done_by.results), done_by.trained,
         done_by.wall_s, done_by.errors, reused=False,
+    )  # fmt: skip
+
+
+def _claimed(store: Store, asked: Request, model: str) -> tuple[Judged, ...]:
+    """What became of the plan's causal graph."""
+    if asked.causes is None:
+        return ()
+    stated = asked.declaration
+    return judge_claims(
+        store, asked.causes, asked.claims, model, asked.evaluation.digest, asked.recipe, normalise=asked.normalise,
+        level=stated.level, replicates=stated.replicates,
     )  # fmt: skip
 
 
@@ -371,9 +391,13 @@ class _Rounds:
             self._outcomes[place] = outcome(self._store, self._run(row, seed), *self._how)
         return self._outcomes[place]
 
+    @property
+    def whole(self) -> bank.Retrained:
+        """The model on all data, of the first seed that has one."""
+        return next(r for r in self.results[: self._seeds] if r is not None)
+
     def _tested(self) -> list[EvalSlice]:
-        baseline = next(r for r in self.results[: self._seeds] if r is not None)
-        run = baseline.predictions[self._plan.request.evaluation.digest]
+        run = self.whole.predictions[self._plan.request.evaluation.digest]
         return eval_slices(self._store, self._plan.tested, run, *self._how)
 
 
@@ -415,8 +439,9 @@ def _stored(store: Store, done: RunInfo, asked: Request) -> AuditReport:
     found = [Effect(**row) for row in rows]
     result = done.result
     answers = [Answer(**a) for a in result["hypotheses"]]
+    judged = [Judged.from_json(store, j) for j in result["causes"]]
     return _report(
-        asked, done.id, result["plan"], found, answers, result["retrainings"], result["planned"], 0,
+        asked, done.id, result["plan"], found, answers, judged, result["retrainings"], result["planned"], 0,
         result["wall_s"], result["failures"], reused=True,
     )  # fmt: skip
 
@@ -427,6 +452,7 @@ def _report(
     plan_run: str,
     found: Sequence[Effect],
     answers: Sequence[Answer],
+    judged: Sequence[Judged],
     retrainings: int,
     planned: int,
     trained: int,
@@ -439,5 +465,5 @@ def _report(
     failed = met(asked.fail_on, found, answers, checks, failures)
     return AuditReport(
         asked.digest, run_id, plan_run, tuple(found), retrainings, trained, wall_s, dict(failures), reused,
-        tuple(answers), checks, failed, asked.amends, planned,
+        tuple(answers), checks, failed, asked.amends, planned, tuple(judged),
     )  # fmt: skip

@@ -57,8 +57,9 @@ def gap(
     as_json: JsonOption = False,
 ) -> None:
     """The gap between a slice of the errors and the rest: raw, and with recording conditions made equal."""
+    from influence.causes import drawing
+    from influence.causes.compared import plain
     from influence.causes.gap import gap as run
-    from influence.causes.gap import plain
     from influence.causes.graph import CausalGraph
 
     graph = None if causes is None else CausalGraph.load(causes)
@@ -72,8 +73,8 @@ def gap(
         )  # fmt: skip
     found = done.gaps
     if draw is not None and graph is not None:
-        drawn = graph.svg if draw.suffix == ".svg" else graph.dot
-        draw.write_text(drawn(slice_.partition("=")[0].strip(), found.adjusted_for), encoding="utf-8")
+        drawn = drawing.svg if draw.suffix == ".svg" else drawing.dot
+        draw.write_text(drawn(graph, [slice_.partition("=")[0].strip()], found.adjusted_for), encoding="utf-8")
     if as_json:
         sys.stdout.write(json.dumps({"run": done.run_id, **plain(done)}, indent=1) + "\n")
         return

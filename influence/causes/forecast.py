@@ -14,22 +14,23 @@ Law: the same request on the same record is answered from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, get_args
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import get_args
 
 import numpy as np
 
+from influence.about import about
 from influence.causes import curve as curves
 from influence.causes.curve import Check, Forecast
 from influence.causes.doses import Doses, retrain
+from influence.causes.foreseen import Expectation, Forecasts, of_run, read_back
 from influence.causes.target import Goal, panels, target_of
 from influence.statistics.contrasts import Contrast
 from influence.statistics.panels import Panel
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.selection.slices import WHOLE, Slice, parse_slices, select
 from lineage.store import Store
@@ -40,63 +41,6 @@ from training.statistics.bootstrap import LEVEL, REPLICATES
 
 SEEDS = 3
 FAR = 2.0  # times the hours there are: beyond, the caution is said
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """One row of `forecasts`: the target's WER now and with more hours of a slice; a positive reduction means fewer errors.
-
-    Figures are None where they cannot be known; `held_…` is the check: the largest dose forecast from the others.
-    """
-
-    train_slice: str
-    train_set: str
-    target: str
-    rank: int
-    hours_now: float
-    hours_more: float
-    wer_now: float
-    wer_then: float
-    wer_then_low: float | None
-    wer_then_high: float | None
-    reduction: float
-    low: float | None
-    high: float | None
-    level: float
-    per_hour: float
-    per_hour_low: float | None
-    per_hour_high: float | None
-    seeds: int
-    held_forecast: float | None
-    held_measured: float | None
-    held_low: float | None
-    held_high: float | None
-    caution: str
-
-    @property
-    def covered(self) -> bool | None:
-        """Whether the check held; None where there is none."""
-        if self.held_measured is None or self.held_low is None or self.held_high is None:
-            return None
-        return self.held_low <= self.held_measured <= self.held_high
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    """Expectations, the best first; `measured` are (hours, WER) of each slice's doses, what the curves were drawn through."""
-
-    run_id: str
-    target: str
-    rows: tuple[Expectation, ...]
-    measured: Mapping[str, tuple[tuple[float, float], ...]]
-    trained: int
-    reused: bool
-
-    @property
-    def coverage(self) -> float | None:
-        """Share of the slices whose largest dose lay within its forecast; None where none was checked."""
-        checked = {r.train_slice: r.covered for r in self.rows if r.covered is not None}
-        return sum(bool(c) for c in checked.values()) / len(checked) if checked else None
 
 
 def whatif(
@@ -221,7 +165,7 @@ def _forecasts(
     key = _key(asked, population, evaluation, wanted, looked_at, normalise)
     done = store.find_run(key)
     if done is not None:
-        return _stored(store, done)
+        return read_back(store, done)
     seeds = range(recipe.seed, recipe.seed + asked.seeds)
     made = retrain(
         store,
@@ -235,9 +179,10 @@ def _forecasts(
         progress=progress,
     )
     config = {
-        "recipe": recipe.name, "slices": [s.name for s in wanted], "evaluation": [s.name for s in looked_at],
-        "weights": list(asked.weights), "goal": asked.goal, "hours": list(asked.hours), "seeds": list(seeds),
-        "level": asked.level, "replicates": asked.replicates,
+        "recipe": recipe.name, "about": about(recipe, population.digest, evaluation.digest),
+        "slices": [s.name for s in wanted], "evaluation": [s.name for s in looked_at], "weights": list(asked.weights),
+        "goal": asked.goal, "hours": list(asked.hours), "seeds": list(seeds), "level": asked.level,
+        "replicates": asked.replicates,
     }  # fmt: skip
     with store.run(
         "forecast", job=recipe.name, config=config, key=key, inputs=[population.digest, evaluation.digest],
@@ -253,7 +198,7 @@ def _forecasts(
             for d, p in zip(made.doses, outcomes, strict=True)
         }
         run.result = {"target": target.name, "measured": measured, "trained": made.trained, "reused": made.reused}
-    return _read(run.id, run.result, rows, reused=False)
+    return of_run(run.id, run.result, rows, reused=False)
 
 
 def _key(
@@ -371,14 +316,3 @@ def _hours(doses: Doses) -> list[float]:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _read(run_id: str, result: Mapping[str, Any], rows: Sequence[Expectation], *, reused: bool) -> Forecasts:
-    measured = {name: tuple((h, w) for h, w in points) for name, points in result["measured"].items()}
-    return Forecasts(run_id, result["target"], tuple(rows), measured, 0 if reused else result["trained"], reused)
-
-
-def _stored(store: Store, done: RunInfo) -> Forecasts:
-    names = [f.name for f in fields(Expectation)]
-    rows = store.read("forecasts", names, "run_id = ? ORDER BY rank", [done.id]).to_pylist()
-    return _read(done.id, done.result, [Expectation(**r) for r in rows], reused=True)

@@ -7,26 +7,31 @@ The adjusted gap is what remains of it when both sides are heard under the same 
 (`overlap`). Which conditions to make equal is a claim about causes: those named, those that a causal graph asks for
 (`graph`), or by default whatever is on record of `CONFOUNDERS`, which is a convention and no more. Adjusting for what the slice
 itself brings about, e.g. an accent's speaking rate, leaves only the rest of its effect.
+
+Law: the same request on the same record is answered from it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from influence.causes.compared import GapReport, Gaps, plain, read_back
 from influence.causes.graph import CausalGraph
-from influence.causes.overlap import Overlap, named, overlap, refuse_without_support
-from influence.causes.rates import Mixed, Standardised, design, mixed, population_averaged
+from influence.causes.overlap import named, overlap, refuse_without_support
+from influence.causes.rates import design, mixed, population_averaged
 from influence.causes.refutation import Refutation, refute
 from influence.causes.utterances import Floats, Utterances, load, numeric
 from lineage.errors import EarmarkError
+from lineage.identity import digest_of
+from lineage.machine.environment import code_version
 from lineage.schema import TABLES
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice, parse_slices, select
+from lineage.sql import identifier, quote
 from lineage.store import Store
 from training.evaluation.predict import predict
 from training.evaluation.slices import attribute_of
@@ -37,38 +42,11 @@ CONFOUNDERS = ("noise", "device", "snr_estimate_db", "speaking_rate", "duration_
 CAUTION = "conditions nobody recorded are not adjusted for"
 
 
-@dataclass(frozen=True)
-class Gaps:
-    """Gaps in WER (0.02 are 2 points), positive where the slice is worse served.
-
-    `raw` is over everything, `raw_kept` over what has counterparts; None for `adjusted` where nothing was to adjust for.
-    """
-
-    slice: str
-    raw: Interval
-    raw_kept: Interval
-    adjusted: Standardised | None
-    mixed: Mixed | None
-    adjusted_for: tuple[str, ...]
-    left_aside: tuple[str, ...]
-    overlap: Overlap
-    cautions: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class GapReport:
-    """The gaps, and what became of them when they were attacked; `run_id` has it on record."""
-
-    run_id: str
-    gaps: Gaps
-    refutations: tuple[Refutation, ...]
-
-
 def gap(
     store: Store,
     model: str,
     set_ref: str,
-    slice_text: str,
+    slice_text: str | Slice,
     *,
     adjust: Sequence[str] | None = None,
     causes: CausalGraph | None = None,
@@ -87,7 +65,7 @@ def gap(
         store: where model and set are and the run goes.
         model: name, `@alias`, `name@version`, id or beginning of an id.
         set_ref: name or digest of the evaluation set.
-        slice_text: the slice, as people write it; the others are the rest of the set.
+        slice_text: the slice, or what people write for it; the others are the rest of the set.
         adjust: columns to make equal; default: those that the graph asks for, or those of `CONFOUNDERS` that are on record.
         causes: what is believed to act on what.
         refutations: simulations for each attempt to refute the adjusted gap through DoWhy; 0: none.
@@ -104,9 +82,9 @@ def gap(
             overlap, or the regression has no solution.
     """
     population = resolve_set(store, set_ref)
-    (wanted,) = _one(parse_slices(store, [slice_text], population.digest), slice_text)
+    wanted = slice_text if isinstance(slice_text, Slice) else _one(store, slice_text, population.digest)
     inside = select(store, wanted, population.digest)
-    treatment = attribute_of(wanted.name)
+    treatment = treatment_of(wanted)
     if refutations and causes is None:
         raise EarmarkError("nothing to refute: refutations test what a causal graph claims — give one with --causes")
     if causes is not None:
@@ -129,19 +107,23 @@ def gap(
     predictions = predict(
         store, model, population.digest, normalise=normalise, device=device, threads=threads, progress=progress
     )
-    heard = load(store, predictions.run_id, inside, names)
-    found = judge(heard, wanted.name, level=level, replicates=replicates, seed=seed)
-    said: tuple[Refutation, ...] = ()
-    if causes is not None and treatment is not None and refutations and found.adjusted is not None:
-        kept = heard.only(found.overlap.kept)
-        said = refute(kept, causes, treatment, simulations=refutations, seed=seed)
     config = {
         "predictions": predictions.run_id, "slice": wanted.name, "predicate": wanted.predicate, "adjust": list(names),
         "causes": None if causes is None else causes.model_dump(mode="json"), "refutations": refutations, "level": level,
         "replicates": replicates,
     }  # fmt: skip
+    key = digest_of({"gap": config, "seed": seed, "code": code_version("influence")})
+    done = store.find_run(key)
+    if done is not None:
+        return read_back(done)
+    heard = load(store, predictions.run_id, inside, names)
+    found = judge(heard, wanted.name, level=level, replicates=replicates, seed=seed, claimed=causes is not None)
+    said: tuple[Refutation, ...] = ()
+    if causes is not None and treatment is not None and refutations:
+        kept, _ = overlap(heard)
+        said = refute(heard.only(kept), causes, treatment, simulations=refutations, seed=seed)
     with store.run(
-        "gap", job=wanted.name, config=config, inputs=[predictions.model_id, population.digest],
+        "gap", job=wanted.name, config=config, key=key, inputs=[predictions.model_id, population.digest],
         parents=[predictions.run_id], seed=seed, package="influence",
     ) as run:  # fmt: skip
         report = GapReport(run.id, found, said)
@@ -150,9 +132,17 @@ def gap(
 
 
 def judge(
-    heard: Utterances, slice_name: str, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
+    heard: Utterances,
+    slice_name: str,
+    *,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    claimed: bool = False,
 ) -> Gaps:
     """The gaps of utterances, whatever they were read from; conditions that never vary are left aside.
+
+    `claimed` says that the columns are all that has to be made equal, so that there is an adjusted gap even if they are none.
 
     Raises:
         EarmarkError: one side has no words, there is no overlap, or the regression has no solution.
@@ -165,15 +155,15 @@ def judge(
         heard.samples, heard.errors, heard.words, heard.speakers, heard.inside,
         {n: v for n, v in heard.columns.items() if n not in constant},
     )  # fmt: skip
-    support = overlap(varied)
+    mask, support = overlap(varied)
     refuse_without_support(support, slice_name)
-    kept = varied.only(support.kept)
+    kept = varied.only(mask)
     options = {"level": level, "replicates": replicates, "seed": seed}
     cautions = [CAUTION]
     if not support.whole:
         cautions.insert(0, f"only where both were heard; left out: {named(support.unsupported)}")
     adjusted, beside, aliased = None, None, tuple[str, ...]()
-    if kept.columns:
+    if kept.columns or claimed:
         made = design(kept)
         adjusted, beside, aliased = population_averaged(kept, made, level=level), mixed(kept, made), made.aliased
         if math.isnan(adjusted.gap.low):
@@ -195,20 +185,18 @@ def judge(
     )
 
 
-def plain(report: GapReport) -> dict[str, Any]:
-    """A report as JSON, which has no NaN; of the utterances only how many were kept."""
-    value = asdict(report.gaps)
-    kept = report.gaps.overlap.kept
-    value["overlap"] |= {"kept": int(kept.sum()), "utterances": len(kept)}
-    value["refutations"] = [asdict(r) for r in report.refutations]
-    cleaned: dict[str, Any] = _finite(value)
-    return cleaned
+def treatment_of(wanted: Slice) -> str | None:
+    """The attribute by whose value a slice is cut; None for a slice of any other kind, whatever it is called."""
+    name = attribute_of(wanted.name)
+    value = wanted.name.partition("=")[2]
+    return name if name is not None and wanted.predicate == f"{identifier(name)} = {quote(value)}" else None
 
 
-def _one(found: list[Slice], text: str) -> list[Slice]:
+def _one(store: Store, text: str, population: str) -> Slice:
+    found = parse_slices(store, [text], population)
     if len(found) != 1:
         raise EarmarkError(f"'{text}' means {len(found)} slices — give one, such as accent=scot")
-    return found
+    return found[0]
 
 
 def _raw(heard: Utterances, options: dict[str, Any]) -> Interval:
@@ -224,11 +212,3 @@ def _raw(heard: Utterances, options: dict[str, Any]) -> Interval:
 
 def _constant(values: Any) -> bool:
     return len(np.unique(values[np.isfinite(values)])) < 2 if numeric(values) else len(set(values)) < 2
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

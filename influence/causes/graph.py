@@ -15,7 +15,6 @@ Law: no member of an adjustment set comes after the slice (what the slice itself
 
 from __future__ import annotations
 
-import html
 import itertools
 import re
 from pathlib import Path
@@ -30,8 +29,6 @@ from lineage.errors import EarmarkError
 OUTCOME = "errors"
 ARROW = re.compile(r"\s*-+>\s*")
 NODE = re.compile(r"[A-Za-z_]\w*")
-
-WIDTH, HEIGHT, ACROSS, DOWN = 150, 34, 210, 64
 
 
 class CausalGraph(BaseModel):
@@ -110,6 +107,16 @@ class CausalGraph(BaseModel):
         """As a `networkx.DiGraph`."""
         return nx.DiGraph(list(self.edges))
 
+    @property
+    def essence(self) -> dict[str, Any]:
+        """What it claims, however it is written."""
+        return {"edges": sorted(map(list, self.edges)), "unobserved": sorted(self.unobserved)}
+
+    def acts(self, node: str) -> bool:
+        """Whether a node is observed and believed to act on the errors, by whatever ways."""
+        graph = self.network
+        return node in graph and node not in self.unobserved and OUTCOME in nx.descendants(graph, node)
+
     def adjustment(self, treatment: str) -> tuple[str, ...]:
         """A least set of observed nodes that blocks every back door from `treatment` to the errors, in alphabetical order.
 
@@ -133,53 +140,6 @@ class CausalGraph(BaseModel):
                 "it, or something between it and either"
             )
         return tuple(sorted(found))
-
-    def dot(self, treatment: str | None = None, adjusted: tuple[str, ...] = ()) -> str:
-        """The graph in DOT; the treatment is filled, what is adjusted for doubly framed, the unobserved dashed."""
-        lines = ["digraph causes {", "  rankdir=LR; node [shape=box];"]
-        for node in sorted(self.network):
-            style = {
-                **({"style": "filled"} if node in (treatment, OUTCOME) else {}),
-                **({"peripheries": "2"} if node in adjusted else {}),
-                **({"style": "dashed"} if node in self.unobserved else {}),
-            }
-            lines.append(
-                f'  "{node}"' + (f" [{', '.join(f'{k}={v}' for k, v in style.items())}]" if style else "") + ";"
-            )
-        lines += [f'  "{a}" -> "{b}";' for a, b in self.edges]
-        return "\n".join([*lines, "}"]) + "\n"
-
-    def svg(self, treatment: str | None = None, adjusted: tuple[str, ...] = ()) -> str:
-        """The graph as an SVG drawing, causes left of their effects."""
-        columns = [sorted(layer) for layer in nx.topological_generations(self.network)]
-        tallest = max(len(c) for c in columns)
-        place = {
-            node: (20 + i * ACROSS, 20 + (tallest - len(column)) * DOWN // 2 + j * DOWN)
-            for i, column in enumerate(columns)
-            for j, node in enumerate(column)
-        }
-        width, height = len(columns) * ACROSS - 20, tallest * DOWN + 10
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-            'font-family="sans-serif" font-size="13"><title>Causal graph</title>',
-            '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-            '<path d="M0 0L8 4L0 8z"/></marker></defs>',
-        ]
-        for a, b in self.edges:
-            (x, y), (u, v) = place[a], place[b]
-            start, end, middle = x + WIDTH, u, (x + WIDTH + u) // 2
-            path = f"M{start} {y + HEIGHT // 2}C{middle} {y + HEIGHT // 2} {middle} {v + HEIGHT // 2} {end} {v + HEIGHT // 2}"
-            parts.append(f'<path d="{path}" fill="none" stroke="#444" marker-end="url(#tip)"/>')
-        for node, (x, y) in place.items():
-            fill = "#dbe9f6" if node in (treatment, OUTCOME) else "#fff"
-            dash = ' stroke-dasharray="4 3"' if node in self.unobserved else ""
-            wide = 3 if node in adjusted else 1
-            parts.append(
-                f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5" fill="{fill}" stroke="#444" '
-                f'stroke-width="{wide}"{dash}/><text x="{x + WIDTH // 2}" y="{y + 22}" text-anchor="middle">'
-                f"{html.escape(node)}</text>"
-            )
-        return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def read_edges(text: str) -> list[tuple[str, str]]:

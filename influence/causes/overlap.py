@@ -35,21 +35,22 @@ class Cell:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Where both sides were heard; `share_inside` and `share_outside` of the words of each side lie there."""
+    """Where both sides were heard: `kept` of the `utterances`; `share_inside` and `share_outside` of the words of each side."""
 
-    kept: Mask
     unsupported: tuple[Cell, ...]
     share_inside: float
     share_outside: float
+    kept: int
+    utterances: int
 
     @property
     def whole(self) -> bool:
         """Whether nothing had to be left out."""
-        return bool(self.kept.all())
+        return self.kept == self.utterances
 
 
-def overlap(utterances: Utterances) -> Overlap:
-    """Which utterances have counterparts on the other side under all conditions in `utterances.columns`."""
+def overlap(utterances: Utterances) -> tuple[Mask, Overlap]:
+    """Which utterances have counterparts on the other side under all conditions in `utterances.columns`, and what was lost."""
     labels = _labels(utterances.columns, len(utterances))
     kept = np.ones(len(utterances), dtype=bool)
     cells: dict[str, Cell] = {}
@@ -70,7 +71,7 @@ def overlap(utterances: Utterances) -> Overlap:
         float(utterances.words[kept & side].sum() / max(utterances.words[side].sum(), 1.0))
         for side in (utterances.inside, ~utterances.inside)
     ]
-    return Overlap(kept, tuple(cells.values()), shares[0], shares[1])
+    return kept, Overlap(tuple(cells.values()), shares[0], shares[1], int(kept.sum()), len(kept))
 
 
 def refuse_without_support(found: Overlap, slice_name: str) -> None:

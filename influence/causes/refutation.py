@@ -28,6 +28,7 @@ SUBSET = "subset"
 SIMULATIONS = 20
 SUBSET_SHARE = 0.8
 LEAST_P = 0.05
+NOTHING = 1e-6  # WER: an attack that moves the gap by less moves rounding
 WORDS, SPEAKER = "earmark_words", "earmark_speaker"
 
 
@@ -48,7 +49,7 @@ def identify(graph: CausalGraph, treatment: str) -> Any:
     Raises:
         EarmarkError: DoWhy is missing, or finds no back-door set.
     """
-    _dowhy()
+    require()
     from dowhy.causal_identifier import AutoIdentifier, EstimandType
 
     hidden = set(graph.unobserved)
@@ -95,10 +96,17 @@ def refute(
 
 def _told(name: str, estimate: float, attack: Any) -> Refutation:
     p = float(np.ravel(attack.refutation_result["p_value"])[0])
-    return Refutation(name, float(estimate), float(attack.new_effect), p, p > LEAST_P)
+    before, attacked = float(estimate), float(attack.new_effect)
+    moved = abs(attacked - (0.0 if name == PLACEBO else before))
+    return Refutation(name, before, attacked, p, p > LEAST_P or moved < NOTHING)
 
 
-def _dowhy() -> None:
+def require() -> None:
+    """Make sure that DoWhy is there.
+
+    Raises:
+        EarmarkError: it is not installed.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

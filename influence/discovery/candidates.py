@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from influence.discovery.describe import overrepresented
+from influence.discovery.found import Candidate
 from influence.discovery.lattice import ALPHA, Measure, search
 from influence.discovery.literals import literals
 from lineage.errors import EarmarkError
@@ -79,20 +80,6 @@ class Part:
         """Which utterances are among `ids`."""
         wanted = set(ids.to_pylist())
         return np.array([i in wanted for i in self.ids.to_pylist()], dtype=bool)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A slice as it was frozen: its set in the part that found it, what it amounts to there, and what describes it."""
-
-    name: str
-    predicate: str
-    set_digest: str
-    score: float
-    samples: int
-    words: int
-    wer: float
-    described: list[str]
 
 
 def part(store: Store, predictions: Predictions, of: SampleSet) -> Part:

@@ -25,9 +25,10 @@ from typing import Any
 import pyarrow as pa
 
 from influence.discovery import candidates as put_up
-from influence.discovery.candidates import By, Candidate, Part, Settings, part
+from influence.discovery.candidates import By, Part, Settings, part
 from influence.discovery.confirm import Gap, gaps
 from influence.discovery.describe import words_of
+from influence.discovery.found import Candidate, Found, read_back
 from influence.discovery.lattice import ALPHA
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -41,15 +42,6 @@ from lineage.store import Store
 from training.evaluation.predict import predict
 from training.progress import Progress, silent
 from training.statistics import bootstrap
-
-
-@dataclass(frozen=True)
-class Found:
-    """A candidate and what came of it on other data; `tested_set` is None where that has none of it."""
-
-    candidate: Candidate
-    tested_set: str | None
-    gap: Gap
 
 
 @dataclass(frozen=True)
@@ -214,8 +206,7 @@ def _test(
             )
             run.result = {"sets": [d for d, _ in frozen], "gaps": [_plain(g) for g in judged]}
         done = store.resolve_run(run.id)
-    gap = [_gap(g) for g in done.result["gaps"]]
-    found = tuple(Found(*row) for row in zip(candidates, done.result["sets"], gap, strict=True))
+    found = read_back(discovered, done)
     words: dict[str, list[str]] = {}
     if settings.by == "embeddings":
         words = {c.name: words_of(store, searched.ids, searched.mask(members(store, c.set_digest))) for c in candidates}
@@ -239,11 +230,6 @@ def _elsewhere(
     except EmptySlice:
         return None, pa.array([], pa.uuid())
     return slices.freeze(run, wanted, population).set_digest, ids
-
-
-def _gap(plain: dict[str, Any]) -> Gap:
-    known: dict[str, Any] = {k: math.nan if v is None else v for k, v in plain.items()}
-    return Gap(**known)
 
 
 def _plain(gap: Gap) -> dict[str, Any]:

@@ -23,8 +23,8 @@ is found may not depend on who trained before.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from scipy import stats
 
@@ -36,14 +36,14 @@ from influence.games.interactions import (
 )
 from influence.games.play import SHAPLEY, TOTAL, Asked, Play
 from influence.games.shapley import CAUTION, Sampling, sampler, sampling_error
+from influence.games.worth import Interaction, InteractionReport, read_back
 from influence.statistics.contrasts import Contrast, contrasts
 from influence.statistics.effects import EvalSlice
 from influence.statistics.outcomes import eval_slices
 from influence.statistics.panels import USUAL, Generalise, Outcome, Panel, blocks, panel
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
-from lineage.selection.slices import WHOLE, FrozenSlice
+from lineage.selection.slices import FrozenSlice
 from lineage.store import Store
 from training.loops.determinism import depends, pick_device
 from training.progress import Progress, silent
@@ -52,56 +52,6 @@ from training.statistics.bootstrap import LEVEL, REPLICATES
 from training.statistics.multiplicity import holm
 
 SEEDS = 3
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """One row of `interactions`; figures are None where they cannot be known."""
-
-    game: str
-    measure: str
-    slices: str
-    sets: list[str]
-    size: int
-    method: str
-    eval_slice: str
-    eval_set: str
-    metric: str
-    estimate: float
-    low: float | None
-    high: float | None
-    level: float
-    error: float | None
-    sampling_error: float | None
-    seeds: int
-    coalitions: int
-    pairs: int | None
-    replicates: int
-    p: float | None
-    p_adjusted: float | None
-    caution: str
-
-
-@dataclass(frozen=True)
-class InteractionReport:
-    """What a game found; `coalitions` were trained over `seeds` each, `trained` retrainings of them now."""
-
-    game: str
-    run_id: str
-    method: str
-    rows: tuple[Interaction, ...]
-    retrainings: int
-    trained: int
-    wall_s: float
-    failures: Mapping[str, str]
-    reused: bool
-
-    def row(self, measure: str, slices: str, eval_slice: str = WHOLE.name, metric: str = "wer") -> Interaction:
-        """One figure; raises KeyError if it was not asked for."""
-        for r in self.rows:
-            if (r.measure, r.slices, r.eval_slice, r.metric) == (measure, slices, eval_slice, metric):
-                return r
-        raise KeyError((measure, slices, eval_slice, metric))
 
 
 def interact(
@@ -162,7 +112,7 @@ def interact(
     key = digest_of({"interact": game.digest, "by": made_by})
     done = store.find_run(key)
     if done is not None:
-        return _stored(store, done)
+        return read_back(store, done)
     plan_run, players, looked_at = freeze(store, game)
     play = Play(store, game, players, plan_run, workers, progress)
     asked, pairs = play.through()
@@ -170,7 +120,7 @@ def interact(
     with store.run(
         "interact",
         job=recipe.name,
-        config={"game": game.digest, "plan": plan_run, "method": game.method},
+        config={"game": game.digest, "about": game.about, "plan": plan_run, "method": game.method},
         key=None if play.failures else key,  # with retrainings missing it is to be tried again
         inputs=[game.population.digest, game.evaluation.digest],
         parents=[plan_run, *sorted(play.runs)],
@@ -306,13 +256,3 @@ def _corrected(rows: Sequence[Interaction]) -> list[Interaction]:
         if own:
             adjusted |= zip(own, holm([rows[i].p or 0.0 for i in own]).tolist(), strict=True)
     return [replace(r, p_adjusted=adjusted.get(i)) for i, r in enumerate(rows)]
-
-
-def _stored(store: Store, done: RunInfo) -> InteractionReport:
-    table = store.read("interactions", [f.name for f in fields(Interaction)], "run_id = ?", [done.id])
-    rows = tuple(Interaction(**row) for row in table.to_pylist())
-    result = done.result
-    return InteractionReport(
-        done.config["game"], done.id, done.config["method"], rows, result["retrainings"], 0, result["wall_s"],
-        result["failures"], True,
-    )  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from influence.about import about
 from influence.games.interactions import EXACT, subsets
 from influence.games.shapley import MOST_SLICES, Sampling
 from influence.statistics.panels import Generalise
@@ -55,6 +56,11 @@ class Game:
         parts |= {"evaluation": self.evaluation.digest, "seeds": list(self.seeds)}
         parts |= {n: [asdict(s) for s in parts[n]] for n in ("players", "looked_at")}
         return digest_of({"game": 1, **parts})
+
+    @property
+    def about(self) -> str:
+        """Digest of what the game is about."""
+        return about(self.recipe, self.population.digest, self.evaluation.digest)
 
     @property
     def chance(self) -> int:

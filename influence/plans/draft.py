@@ -65,6 +65,9 @@ def draft(store: Store, recipe: Recipe | None = None, where: str | None = None) 
         "# hypotheses:",
         *(f"#   - {line}" for line in _claims(attributes)),
         "",
+        "# What do you believe to act on what? The gaps that this asks for are estimated, and attacked (earmark[causal]).",
+        f"# causes: {_causes(attributes)}",
+        "",
         "# When is the exit status 1?",
         *(f"#   {name}: {meaning}" for name, meaning in CONDITIONS.items()),
         "fail_on: [refuted, failures]",
@@ -127,6 +130,11 @@ def _claims(attributes: Mapping[str, Mapping[str, int]]) -> list[str]:
         f"removing {first} raises WER on {first} by more than 2 points",
         f"removing {last} changes WER on all by less than 3 points",
     ]
+
+
+def _causes(attributes: Mapping[str, object]) -> str:
+    acting = "; ".join(f"recruiting -> {name} -> errors" for name in list(attributes)[:2])
+    return f'{{edges: "{acting}", unobserved: [recruiting]}}'
 
 
 def _values(found: Mapping[str, int]) -> str:

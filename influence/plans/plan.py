@@ -4,7 +4,7 @@ A plan is a request (see `request`) laid out (see `design`); it is put on record
 controls and substitutes as sample sets) before the first retraining starts, and its digest is the audit's id. Laws: the same
 request on the same sets is the same plan, found again instead of being made twice, so an audit that was killed goes on where
 it was; hypotheses cannot be chosen afterwards: where results on the same recipe and sets are on record, a plan with hypotheses
-has to name the plan that it changes.
+or with a causal graph has to name the plan that it changes.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def freeze(store: Store, asked: Request) -> Plan:
 
     Raises:
         EarmarkError: see `sketch`; or results on the same recipe and sets are on record already, and the plan declares
-            hypotheses without naming the plan that it changes.
+            hypotheses or causes without naming the plan that it changes.
     """
     done = store.find_run(_key(asked))
     if done is None:
@@ -94,10 +94,11 @@ def _not_afterwards(store: Store, asked: Request) -> None:
         if r.kind == "ablate" and r.status == "completed" and r.config.get("about") == asked.about
     ]
     known = {r.config["audit"] for r in seen} - {asked.digest}
-    if asked.hypotheses and known and asked.amends not in known:
+    chosen = "hypotheses" if asked.hypotheses else "causes" if asked.causes else ""
+    if chosen and known and asked.amends not in known:
         newest = next(r.config["audit"] for r in reversed(seen) if r.config["audit"] in known)
         raise EarmarkError(
-            "hypotheses cannot be chosen afterwards: results on the same recipe and sets are on record — name the plan that "
+            f"{chosen} cannot be chosen afterwards: results on the same recipe and sets are on record — name the plan that "
             f"this one changes, amends: {newest[:12]}"
         )
 
@@ -114,6 +115,7 @@ def _record(store: Store, asked: Request) -> RunInfo:
         "null": list(asked.null),
         "planted": asked.planted.model_dump(mode="json") if asked.planted else None,
         "hypotheses": [str(h) for h in asked.hypotheses],
+        "causes": asked.causes.model_dump(mode="json") if asked.causes else None,
         "declaration": asked.declaration.to_json(),
         "normalise": asked.normalise,
         "fail_on": list(asked.fail_on),

@@ -6,6 +6,7 @@
     hypotheses:
       - removing accent=scot raises WER on accent=scot by more than 2 points
       - removing accent=us changes WER on accent=us by less than 5 points
+    causes: home -> accent -> errors; home -> device -> errors    # what acts on what (`influence.causes.graph`)
     fail_on: [refuted]
 
 Everything else has a default. `influence.plans.plan` makes a request of it, in which every set is a digest and every slice
@@ -22,6 +23,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from influence.causes.graph import CausalGraph
 from influence.interventions import Kind, Remove
 from influence.plans.controls import Match
 from influence.statistics.effects import MARGINS, Declaration
@@ -188,6 +190,7 @@ class AuditPlan(Written):
     null: tuple[str, ...] = Field((), description="Slices of which no effect is expected, as a negative control.")
     planted: Planted | None = Field(None, description="A corrupted random slice, as a positive control.")
     hypotheses: tuple[str, ...] = Field((), description="The declared family, a sentence each.")
+    causes: CausalGraph | None = Field(None, description="A causal graph: its effects are estimated and attacked, too.")
     statistics: Statistics = Field(Statistics(), description="Level, margins, whom claims are about.")
     fail_on: tuple[Condition, ...] = Field(
         ("refuted", "failures"), description="What makes the exit status 1: " + ", ".join(CONDITIONS) + "."
@@ -211,6 +214,8 @@ class AuditPlan(Written):
                 fields["recipe"] = Recipe.load(beside / recipe)
             elif isinstance(recipe, Mapping):
                 fields["recipe"] = Recipe.parse(recipe, f"{where or 'the plan'}: recipe")
+            if fields.get("causes") is not None:
+                fields["causes"] = CausalGraph.parse(fields["causes"], f"{where or 'the plan'}: causes")
             given = fields.get("interventions")
             if isinstance(given, list | tuple):
                 fields["interventions"] = [{"kind": i} if isinstance(i, str) else i for i in given]

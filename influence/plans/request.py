@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from influence.about import about, training_of
+from influence.causes.claims import Claim, claims_of
+from influence.causes.graph import CausalGraph
 from influence.interventions import Intervention
 from influence.plans import hypotheses
 from influence.plans.hypotheses import Hypothesis
@@ -50,16 +53,13 @@ class Request:
     most: int | None
     fail_on: tuple[str, ...]
     amends: str | None
+    causes: CausalGraph | None
+    claims: tuple[Claim, ...]
 
     @property
     def about(self) -> str:
-        """Digest of what the audit is about: recipe, training set, evaluation set."""
-        return digest_of([self._training, self.population.digest, self.evaluation.digest])
-
-    @property
-    def _training(self) -> dict[str, Any]:
-        """What the recipe says of the weights, but for the name of the training set, whose digest counts."""
-        return {name: value for name, value in self.recipe.essence.items() if name != "train"}
+        """Digest of what the audit is about."""
+        return about(self.recipe, self.population.digest, self.evaluation.digest)
 
     @property
     def digest(self) -> str:
@@ -67,7 +67,7 @@ class Request:
         return digest_of(
             {
                 "audit": 2,
-                "recipe": self._training,
+                "recipe": training_of(self.recipe),
                 "population": self.population.digest,
                 "evaluation": self.evaluation.digest,
                 "train": [asdict(s) for s in self.train],
@@ -83,6 +83,7 @@ class Request:
                 "budget": self.most,
                 "fail_on": sorted(self.fail_on),
                 "amends": self.amends,
+                **({"causes": self.causes.essence} if self.causes else {}),
             }
         )
 
@@ -132,6 +133,7 @@ def request(store: Store, plan: AuditPlan) -> Request:
         tuple(i.essence(store) for i in plan.interventions), tuple(added), plan.chosen_seeds(), plan.controls, plan.null,
         plan.planted, claims, declaration,
         plan.statistics.normalise, plan.budget.retrainings, plan.fail_on, _amended(store, plan.amends),
+        plan.causes, claims_of(store, plan.causes, tested) if plan.causes else (),
     )  # fmt: skip
 
 

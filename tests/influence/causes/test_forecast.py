@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from influence.causes.doses import SHARES, Doses, Part
-from influence.causes.forecast import Forecasts, collect, expectations, whatif
+from influence.causes.forecast import collect, expectations, whatif
+from influence.causes.foreseen import Forecasts
 from lineage.errors import EarmarkError
 from lineage.selection.slices import FrozenSlice
 from lineage.store import Store

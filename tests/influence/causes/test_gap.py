@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from influence.causes.gap import gap, judge, plain
+from influence.causes.compared import plain
+from influence.causes.gap import gap, judge
 from influence.causes.graph import CausalGraph
 from influence.causes.rates import design, population_averaged
 from influence.causes.utterances import UNKNOWN, load

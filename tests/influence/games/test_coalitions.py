@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from influence.audit import audit
-from influence.games.coalitions import InteractionReport, interact, widened
+from influence.games.coalitions import interact, widened
 from influence.games.game import disjoint
 from influence.games.shapley import CAUTION
+from influence.games.worth import InteractionReport
 from influence.statistics.contrasts import Contrast
 from lineage.errors import EarmarkError
 from lineage.selection.sets import resolve_set
