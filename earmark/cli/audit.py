@@ -16,6 +16,7 @@ from lineage.store import Store
 
 if TYPE_CHECKING:
     from influence.audit import AuditReport
+    from influence.causes.compared import Judged
     from influence.plans.planfile import AuditPlan
 
 WorkersOption = Annotated[int | None, typer.Option(help="Processes, of the recipe's threads each.", min=1)]
@@ -130,6 +131,7 @@ def check(
         "on_record": bool(drawn.run_id),
         "hypotheses": [str(h) for h in asked.hypotheses],
         "interventions": [c.phrase for c in drawn.comparisons],
+        "causes": [{"slice": c.slice.name, "adjusted_for": list(c.adjusted_for)} for c in asked.claims],
         "retrainings": expected.retrainings,
         "retrainings_on_record": expected.on_record,
         "seconds": seconds,
@@ -140,6 +142,8 @@ def check(
     say(f"plan {short(asked.digest)}{', on record' if drawn.run_id else ''}: {len(drawn.comparisons)} interventions")
     for h in asked.hypotheses:
         say(f"  {h}")
+    for c in asked.claims:
+        say(f"  the gap of {c.slice.name}, adjusted for {', '.join(c.adjusted_for) or 'nothing'}")
     time = "how long is unknown: no comparable run is on record" if seconds is None else f"about {seconds / 60:.1f} min"
     most = "at most " if asked.declaration.sequential else ""
     say(f"{most}{expected.retrainings} retrainings, {expected.on_record} of them on record; for the others {time}")
@@ -192,6 +196,8 @@ def _plan(path: Path, slices: list[str] | None, **options: Any) -> AuditPlan:
 
 
 def _print(done: AuditReport, as_json: bool) -> None:
+    from influence.report.causes import line
+
     if as_json:
         value: dict[str, Any] = {"audit": done.audit, "run": done.run_id, "plan": done.plan_run, "amends": done.amends}
         value |= {
@@ -203,6 +209,7 @@ def _print(done: AuditReport, as_json: bool) -> None:
         value |= {"status": done.status, "failed": list(done.failed)}
         value |= {"hypotheses": [h.to_json() for h in done.hypotheses], "checks": [c.__dict__ for c in done.checks]}
         value |= {"effects": [e.__dict__ for e in done.effects]}
+        value |= {"causes": [_caused(j) for j in done.causes]}
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
         return
     rows = [
@@ -214,6 +221,7 @@ def _print(done: AuditReport, as_json: bool) -> None:
             "random": "" if e.control is None else f"{100 * e.control:+.1f}",
             "p": f"{e.p_adjusted:.3f}",
             **({} if e.looks is None else {"seeds": str(e.seeds)}),
+            **({} if e.mapsswe_p is None else {"MAPSSWE": f"{e.mapsswe_p:.3f}"}),
             **({} if e.rank_p is None else {"p by rank": f"{e.rank_p:.3f}"}),
             "verdict": e.verdict,
         }
@@ -226,6 +234,8 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(f"{h.verdict}: {h.sentence} (p {h.p_adjusted:.3f}); {h.reason}")
     for c in done.checks:
         say(f"{c.slice}: {c.said} ({c.verdict})")
+    for j in done.causes:
+        say(line(j))
     say(f"points of WER; positive: worse under the intervention. audit {short(done.audit)}, {done.retrainings} retrainings, "
         f"{done.trained} of them new, {done.wall_s:.0f} s")  # fmt: skip
     if done.retrainings < done.planned:
@@ -239,6 +249,13 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(f"failed: {name}: {error.strip().splitlines()[-1]}")
     if done.failed:
         say(f"status 1: {', '.join(done.failed)}")
+
+
+def _caused(judged: Judged) -> dict[str, Any]:
+    """A gap that the plan's causal graph asks for, as JSON."""
+    from influence.causes.compared import plain
+
+    return {**judged.to_json(), "found": None if judged.report is None else plain(judged.report)}
 
 
 def _span(low: float | None, high: float | None) -> str:

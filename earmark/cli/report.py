@@ -28,6 +28,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """What an audit that is on record found: the answers, or one file with the evidence, or JSON of a fixed shape."""
+    from influence.report import causes, discovered, forecasts, games, schedules
     from influence.report.machine import to_json
     from influence.report.page import page
     from influence.report.record import read
@@ -52,3 +53,6 @@ def report(
             say(f"{e.verdict}: {sentence(e)}")
     for c in found.checks:
         say(f"{c.slice}: {c.said} ({c.verdict})")
+    for told in (schedules.lines, games.lines, causes.lines, forecasts.lines, discovered.lines):
+        for line in told(found):
+            say(line)

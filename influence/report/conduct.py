@@ -12,6 +12,7 @@ from influence.report import words
 from influence.report.forest import name, verdict
 from influence.report.parts import Fact, facts, paragraph, plural, section, table
 from influence.report.record import AuditRecord, Entry
+from influence.statistics.effects import Effect
 from lineage import formats
 from lineage.markup import Content, Markup, join, tag
 from lineage.selection.sets import SampleSet
@@ -87,6 +88,7 @@ def asked(record: AuditRecord) -> Markup:
         ("Level of intervals", formats.percent(record.level, 0)),
         ("Counts as none", ", ".join(f"{words.metric_name(m)} ±{v:g} {words.unit(m)}" for m, v in margins.items())),
         ("Families", _FAMILIES + (_SCREENED if stated.get("screening") else _DECLARED)),
+        ("Causal graph", "; ".join(f"{a} → {b}" for a, b in (declared.get("causes") or {}).get("edges", ()))),
         ("Null slices", join(map(name, declared.get("null") or ()), ", ")),
         ("Planted", ", ".join(f"{k} {v}" for k, v in (declared.get("planted") or {}).items())),
         ("Fails on", ", ".join(declared.get("fail_on") or ())),
@@ -124,8 +126,8 @@ def _set(found: SampleSet | None) -> Content:
 
 
 def _interventions(record: AuditRecord) -> str:
-    kinds = dict.fromkeys((e.intervention or "remove").replace(":", ", ") for e in record.effects)
-    return ", ".join(kinds)
+    kinds = dict.fromkeys((e.intervention or "remove").partition(":")[::2] for e in record.effects)
+    return ", ".join(f"{kind} ({fixed})" if fixed else kind for kind, fixed in kinds)
 
 
 def _registered(record: AuditRecord) -> list[Markup]:
@@ -173,13 +175,29 @@ def looks(record: AuditRecord) -> Markup:
             ]
         )
     ]
-    seeds = [(words.done(e), e.seeds) for e in record.effects if e.metric == record.metrics[0]]
-    by_seeds: dict[int, set[str]] = {}
-    for phrase, n in seeds:
-        by_seeds.setdefault(n, set()).add(phrase)
-    rows: list[list[Content]] = [[str(n), name(", ".join(sorted(by_seeds[n])))] for n in sorted(by_seeds)]
-    parts.append(table("How many seeds each question took", ["Seeds", "What was done"], rows))
+    parts.append(_settled(record, sequential or {}))
     return section("Looks and what they saved", *parts)
+
+
+def _settled(record: AuditRecord, sequential: Mapping[str, Any]) -> Markup:
+    """When each comparison had its answer: fewest seeds first."""
+    metric = sequential.get("metric", record.metrics[0] if record.metrics else "")
+    after, most = sequential.get("looks", ()), max((e.seeds for e in record.effects), default=0)
+    deciding: dict[str, Effect] = {}
+    for e in record.effects:
+        if e.metric == metric and (e.eval_slice == e.train_slice or words.done(e) not in deciding):
+            deciding[words.done(e)] = e
+    rows: list[list[Content]] = []
+    for e in sorted(deciding.values(), key=lambda e: (e.seeds, words.done(e))):
+        look = f"{e.looks} of {len(after)}" if e.looks and after else formats.UNKNOWN
+        spared = most - e.seeds
+        saved = f"{spared} of {most}" if spared else "none"
+        rows.append([name(words.done(e)), look, str(e.seeds), saved, verdict(e.verdict)])
+    told = (
+        f"When each comparison was asked for the last time, and its verdict by {words.metric_name(metric)}: on itself, or on "
+        "everything where it has no counterpart"
+    )
+    return table(told, ["What was done", "Look", "Seeds", "Seeds saved", "Verdict"], rows, [1, 2, 3])
 
 
 def failures(record: AuditRecord) -> Markup:

@@ -13,8 +13,12 @@ from datetime import datetime
 from importlib import resources
 from typing import Any
 
+from influence.causes.compared import plain
+from influence.causes.foreseen import Forecasts
+from influence.games.worth import InteractionReport
+from influence.report.beside import Compared, Search
 from influence.report.reading import commands
-from influence.report.record import AuditRecord
+from influence.report.record import AuditRecord, kind_of
 from lineage.selection.sets import SampleSet
 
 FORMAT = "earmark.audit-report.v1"
@@ -48,6 +52,10 @@ def to_json(record: AuditRecord) -> dict[str, Any]:
         "units": {m: UNITS.get(m) for m in record.metrics},
         "effects": [asdict(e) for e in record.effects],
         "checks": [asdict(c) for c in record.checks],
+        "games": [_game(g) for g in record.beside.games],
+        "gaps": [_gap(g) for g in record.beside.gaps],
+        "forecasts": [_forecast(f) for f in record.beside.forecasts],
+        "discoveries": [_search(s) for s in record.beside.searches],
         "failed": list(record.failed),
         "failures": dict(record.failures),
         "costs": asdict(record.costs),
@@ -57,14 +65,38 @@ def to_json(record: AuditRecord) -> dict[str, Any]:
         "checkpoint": dict(record.checkpoint),
         "public_key": record.public_key,
     }
-    plain: dict[str, Any] = _plain(value)
-    return plain
+    document: dict[str, Any] = _plain(value)
+    return document
 
 
 def _set(found: SampleSet | None) -> dict[str, Any] | None:
     if found is None:
         return None
     return {"digest": found.digest, "name": found.name, "size": found.size, "duration_s": found.duration_s}
+
+
+def _game(game: InteractionReport) -> dict[str, Any]:
+    failures = {label: kind_of(error) for label, error in game.failures.items()}
+    rows = [asdict(r) for r in game.rows]
+    return {"run": game.run_id, "game": game.game, "method": game.method, "retrainings": game.retrainings,
+            "failures": failures, "rows": rows}  # fmt: skip
+
+
+def _gap(g: Compared) -> dict[str, Any]:
+    graph = g.graph.model_dump(mode="json") if g.graph else None
+    found = plain(g.report) if g.report else None
+    run = g.report.run_id if g.report else None
+    return {"slice": g.slice, "planned": g.planned, "graph": graph, "run": run, "found": found, "error": g.error}
+
+
+def _forecast(f: Forecasts) -> dict[str, Any]:
+    measured = {name: [list(point) for point in points] for name, points in f.measured.items()}
+    return {"run": f.run_id, "target": f.target, "measured": measured, "rows": [asdict(r) for r in f.rows]}
+
+
+def _search(s: Search) -> dict[str, Any]:
+    found = [{**asdict(f.candidate), "tested_set": f.tested_set, "gap": asdict(f.gap)} for f in s.found]
+    return {"run": s.run_id, "by": s.by, "searched": s.searched, "tested": s.tested, "level": s.level, "slices": found}
 
 
 def _plain(value: Any) -> Any:

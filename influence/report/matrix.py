@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from influence.report import words
 from influence.report.forest import figures, name
+from influence.report.parts import titled
 from influence.statistics.effects import Effect
 from lineage.markup import Markup, tag
 
@@ -32,7 +33,7 @@ def matrix(effects: Sequence[Effect], caption: str) -> Markup:
             first = next((e for e in effects if words.done(e) == phrase), None)
             label = first.train_slice if bare and first else phrase
             body.append(tag("tr", [tag("th", name(label), scope="row"), *map(_cell, row)]))
-        inside = [tag("caption", caption + part), tag("thead", tag("tr", head)), tag("tbody", body)]
+        inside = [titled(caption + part), tag("thead", tag("tr", head)), tag("tbody", body)]
         tables.append(tag("table", inside, class_="matrix"))
     return Markup("".join(tables))
 

@@ -11,10 +11,15 @@ from itertools import groupby
 
 from influence.plans.hypotheses import OPEN, REFUTED, SUPPORTED
 from influence.report import conduct, reading, words
+from influence.report.causes import causes
+from influence.report.discovered import discovered
+from influence.report.forecasts import forecasts
 from influence.report.forest import forest, name, verdict
+from influence.report.games import games
 from influence.report.matrix import matrix
 from influence.report.parts import paragraph, plural, section
 from influence.report.record import AuditRecord
+from influence.report.schedules import schedules
 from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
 from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
@@ -34,6 +39,11 @@ def page(record: AuditRecord) -> str:
         tag("header", [tag("h1", title), _summary(record)]),
         _answers(record),
         *_evidence(record),
+        schedules(record),
+        games(record),
+        causes(record),
+        forecasts(record),
+        discovered(record),
         conduct.controls(record),
         conduct.asked(record),
         conduct.looks(record),
@@ -92,7 +102,27 @@ def _answers(record: AuditRecord) -> Markup:
         parts.append(paragraph(f"The plan says to fail on: {', '.join(record.failed)}. The exit status was 1."))
     if record.failures:
         parts.append(paragraph(f"{plural(len(record.failures), 'retraining')} failed; what that leaves open is below."))
+    if beside := _beside(record):
+        parts.append(
+            paragraph(f"Also on record of the same recipe, model and sets, and told below: {', '.join(beside)}.")
+        )
     return section("Answers", *parts or [paragraph("Nothing was measured.")])
+
+
+def _beside(record: AuditRecord) -> list[str]:
+    """What else there is to read about, counted."""
+    there = record.beside
+    found = [f for s in there.searches for f in s.found]
+    return [
+        *([f"interactions in {plural(len(there.games), 'game')} between slices"] if there.games else []),
+        *([f"causes of {plural(len(there.gaps), 'gap')}"] if there.gaps else []),
+        *(["what to collect next"] if there.forecasts else []),
+        *(
+            [f"{plural(len(found), 'discovered slice')}, {sum(f.gap.confirmed for f in found)} confirmed"]
+            if found
+            else []
+        ),
+    ]
 
 
 def _verdicts(effects: list[Effect]) -> Markup:
@@ -126,7 +156,8 @@ def _own(record: AuditRecord, metric: str) -> list[Effect]:
     """What each thing that was done did to its own slice, or to everything where that has no counterpart."""
     cells = {(words.done(e), e.eval_slice): e for e in record.effects if e.metric == metric}
     found = []
-    for e in {words.done(e): e for e in reversed(record.effects) if e.intervention != PLANTED}.values():
+    told = [e for e in record.effects if e.intervention != PLANTED and not words.schedule(e)]
+    for e in {words.done(e): e for e in reversed(told)}.values():
         cell = cells.get((words.done(e), e.train_slice)) or cells.get((words.done(e), WHOLE.name))
         found += [cell] if cell else []
     return sorted(found, key=lambda e: (not words.known(e), -e.estimate, words.done(e)))
@@ -135,7 +166,7 @@ def _own(record: AuditRecord, metric: str) -> list[Effect]:
 def _evidence(record: AuditRecord) -> list[Markup]:
     out = []
     for metric in record.metrics:
-        effects = [e for e in record.effects if e.metric == metric]
+        effects = [e for e in record.effects if e.metric == metric and not words.schedule(e)]
         said = words.metric_name(metric)
         level = formats.percent(record.level, 0)
         sign = "Positive: worse without the slice, so its data helps" if all(map(words.removed, effects)) else (

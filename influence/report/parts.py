@@ -26,17 +26,33 @@ def facts(rows: Iterable[Fact]) -> Markup:
     return tag("dl", [join([tag("dt", n), tag("dd", c)]) for n, c in rows if c], class_="facts")
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[Content]], numbers: Sequence[int] = ()) -> Markup:
-    """A table whose first column names its rows; `numbers` are the columns set to the right."""
-    head = [tag("th", h, scope="col", class_="number" if i in numbers else None) for i, h in enumerate(heads)]
+def table(
+    caption: Content,
+    heads: Sequence[Content],
+    rows: Iterable[Sequence[Content]],
+    numbers: Sequence[int] = (),
+    plots: Sequence[int] = (),
+) -> Markup:
+    """A table whose first column names its rows; `numbers` are the columns set to the right, `plots` those of drawings."""
+    kinds = {**dict.fromkeys(numbers, "number"), **dict.fromkeys(plots, "plot")}
+    head = [tag("th", h, scope="col", class_=kinds.get(i)) for i, h in enumerate(heads)]
     body = [
-        tag("tr", [
-            tag("th", c, scope="row") if i == 0 else tag("td", c, class_="number" if i in numbers else None)
-            for i, c in enumerate(row)
-        ])
+        tag("tr", [tag("td", c, class_=kinds.get(i)) if i else tag("th", c, scope="row") for i, c in enumerate(row)])
         for row in rows
-    ]  # fmt: skip
-    return tag("table", [tag("caption", caption), tag("thead", tag("tr", head)), tag("tbody", body)])
+    ]
+    inside = [titled(caption), tag("thead", tag("tr", head)), tag("tbody", body)]
+    return tag("table", inside, class_="forest" if plots else None)
+
+
+def titled(caption: Content) -> Markup:
+    """A caption that stays in view where its table is wider than the screen."""
+    return tag("caption", tag("div", caption))
+
+
+def passed(said: str, good: bool | None) -> Markup:
+    """What became of a test, in a word with its mark; None: it is open."""
+    mark = tag("span", "?" if good is None else "✓" if good else "✗", class_="mark", aria_hidden="true")
+    return tag("span", [mark, said], class_="verdict" if good is None else f"verdict {'good' if good else 'bad'}")
 
 
 def plural(number: int, noun: str, nouns: str | None = None) -> str:

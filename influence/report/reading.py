@@ -63,6 +63,11 @@ def how_to_read(record: AuditRecord) -> Markup:
         "No effect larger than X is shown, not assumed: the interval has to lie within ±X, declared beforehand.",
         "Not identifiable: this design could not tell; the reason says why.",
     ]
+    if any(e.mapsswe_p is not None for e in record.effects):
+        said.append(
+            "MAPSSWE is the field's customary test of two models by matched pairs. It speaks of these very test speakers and "
+            "takes the luck of a training for an effect, so it stands beside the verdict and decides nothing."
+        )
     return section("How to read this", tag("ul", [tag("li", s) for s in said]))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from influence.plans.hypotheses import Answer
 from influence.report import words
+from influence.report.beside import Beside, beside
 from influence.statistics.checks import Check, check, met
 from influence.statistics.effects import Effect
 from influence.statistics.panels import METRICS
@@ -76,7 +77,8 @@ class Setting:
 class AuditRecord:
     """One audit. `declared` is the configuration of its plan, `laid_out` what the plan came to, without folders of a machine.
 
-    `failures` gives the kind of error by retraining. `model` is a retraining on all data, where one is on record.
+    `failures` gives the kind of error by retraining. `model` is a retraining on all data, where one is on record; `beside`
+    are games, gaps, forecasts and discoveries about the same recipe, model and sets.
     """
 
     audit: str
@@ -100,6 +102,7 @@ class AuditRecord:
     model: str | None
     checkpoint: Mapping[str, Any]
     public_key: str
+    beside: Beside
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -139,11 +142,12 @@ def read(store: Store, ref: str) -> AuditRecord:
     effects = tuple(_effects(store, done))
     declared: dict[str, Any] = _public(plan.config) if plan else {}
     answers = tuple(Answer(**a) for a in done.result.get("hypotheses", ()))
-    failures = {label: _kind(error) for label, error in sorted(done.result.get("failures", {}).items())}
+    failures = {label: kind_of(error) for label, error in sorted(done.result.get("failures", {}).items())}
     checks = check(effects, planted=bool(declared.get("planted")), null=declared.get("null") or ())
     since = [r for r in trained if plan is None or places[r.id].position > places[plan.id].position]
     sets = {s.digest: s for s in reversed(sample_sets(store))}  # by the name that each had first
     data = [sets.get(digest) for digest in (*done.inputs, "", "")[:2]]
+    whole = [r.id for r in trained if not _changed(r, done)]
     return AuditRecord(
         audit=done.config["audit"],
         name=_name(done, plan),
@@ -163,9 +167,10 @@ def read(store: Store, ref: str) -> AuditRecord:
         costs=_costs(store, done, plan, trained, since),
         settings=_settings(trained),
         code=done.code_version,
-        model=next((r.id for r in trained if not _changed(r, done)), None),
+        model=next(iter(whole), None),
         checkpoint=_checkpoint(store),
         public_key=json.loads((store.root / "earmark.json").read_text())["public_key"],
+        beside=beside(store, runs, done, plan, whole),
     )
 
 
@@ -260,7 +265,7 @@ def _public(value: Any) -> Any:
     return [_public(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _kind(error: str) -> str:
+def kind_of(error: str) -> str:
     """The kind of an error; its message may name a file or a person and stays in the store."""
     lines = error.strip().splitlines()
     raised = RAISED.match(lines[-1]) if lines else None

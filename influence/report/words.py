@@ -5,6 +5,8 @@ Law: no change is put into words without its interval. Where there is none, the 
 
 from __future__ import annotations
 
+import math
+
 from influence.plans.hypotheses import NAMES, OPEN, REFUTED, SCALE, SUPPORTED, UNITS
 from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
@@ -45,8 +47,13 @@ def mark(verdict: str) -> str:
 
 
 def removed(effect: Effect) -> bool:
-    """Whether a slice was left out, so that a rise speaks for its data."""
-    return (effect.intervention or "remove").partition(":")[0] in REMOVED
+    """Whether a slice was left out in its places, so that a rise speaks for its data."""
+    return (effect.intervention or "remove") in REMOVED
+
+
+def schedule(effect: Effect) -> str:
+    """Of what really changed the size of the data, what was held fixed: 'epochs', 'steps', or 'steps-epochs'; else empty."""
+    return (effect.intervention or "").partition(":")[2]
 
 
 def done(effect: Effect) -> str:
@@ -72,11 +79,15 @@ def interval(metric: str, low: float | None, high: float | None) -> str:
 
 def change(effect: Effect) -> str:
     """+6.1 points (95 % interval +3.2 to +9.0)."""
-    if not known(effect):
+    return told(effect.metric, effect.estimate, effect.low, effect.high, effect.level)
+
+
+def told(metric: str, value: float, low: float | None, high: float | None, level: float | None) -> str:
+    """A figure with its interval in brackets."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return NONE
-    said = f"{number(effect.metric, effect.estimate)}{formats.GAP}{unit(effect.metric)}".rstrip()
-    ends = interval(effect.metric, effect.low, effect.high)
-    return f"{said} ({formats.percent(effect.level, 0)} interval {ends})"
+    said = f"{number(metric, value)}{formats.GAP}{unit(metric)}".rstrip()
+    return f"{said} ({formats.percent(level, 0)} interval {interval(metric, low, high)})"
 
 
 def sentence(effect: Effect) -> str:

@@ -34,20 +34,26 @@ def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureF
     assert drafted["slices"] == ["accent=*"]
     plan = here / "plan.yaml"
     fields = {**drafted, "slices": ["accent=north"], "seeds": 2, "controls": {"number": 0}, "hypotheses": [CLAIM]}
+    fields |= {"causes": "accent -> errors"}
     plan.write_text(yaml.safe_dump(fields))
 
     earmark("audit", "check", str(plan), *store)
     shown = said(capsys)
     assert CLAIM in shown
+    assert "the gap of accent=north, adjusted for nothing" in shown
     assert "4 retrainings, 0 of them on record" in shown
     earmark("audit", "run", str(plan), "--workers", "1", *store)
-    assert CLAIM in said(capsys)
+    told = said(capsys)
+    assert CLAIM in told
+    assert "gap of accent=north: " in told
     earmark("audit", "check", str(plan), "--json", *store)
     looked = json.loads(said(capsys))
+    assert looked["causes"] == [{"slice": "accent=north", "adjusted_for": []}]
     assert (looked["retrainings_on_record"], looked["on_record"], looked["seconds"]) == (4, True, 0.0)
     earmark("audit", "run", str(plan), "--json", *store)
     done = json.loads(said(capsys))
     assert (done["status"], done["trained"], done["audit"]) == (0, 0, looked["digest"])
+    assert [c["slice"] for c in done["causes"]] == ["accent=north"]
 
     plan.write_text(yaml.safe_dump({**fields, "fail_on": ["unsupported"]}))
     earmark("audit", "run", str(plan), *store, status=2)

@@ -13,6 +13,7 @@ from influence.report.machine import schema
 from lineage.store import Store
 from tests.earmark.test_cli import earmark, said
 from tests.influence.report.conftest import effect, put
+from tests.influence.report.surroundings import surround
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -34,6 +35,22 @@ def test_one_audit_three_ways(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert ElementTree.parse(here / "report.html").getroot().tag == "html"
     earmark(*report, "--html", "report.html")
     assert "report.html" in said(capsys)
+
+
+def test_what_stands_beside_is_told_in_lines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = {"edges": [["noise", "errors"], ["accent", "errors"]], "unobserved": []}
+    surround(Store.init(here / "my-store"), ["accent=a", "accent=b"], graph)
+    earmark("audit", "report", "audit", "--store", "my-store")
+    told = said(capsys).replace("\u00a0", " ")
+    for line in (
+        "interaction of accent=a × accent=b, WER on all: −2.0 points (95 % interval −3.0 to −1.0)",
+        "gap of accent=b: raw +11.0 points (95 % interval +8.0 to +14.0); adjusted for noise +5.0 points (95 % interval "
+        "+2.0 to +8.0); placebo stands, random common cause stands, subset FALLS",
+        "gap of device=<b>: not told: no overlap",
+        "1. 24.0 min more of accent=a, WER on all: 21.0 % becomes 17.0 % (14.0 to 20.0 %)",
+        "discovered, confirmed: accent=a & noise=hum: gap on other voices +12.0 points (95 % interval +4.0 to +20.0)",
+    ):
+        assert line in told
 
 
 def test_mistakes_end_in_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,8 @@ def put(
     name: str = "audit",
     plan: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    inputs: Sequence[str] = (),
+    parents: Sequence[str] = (),
     **result: Any,
 ) -> str:
     """Record an audit, registered beforehand if there is a `plan`; returns its run."""
@@ -44,7 +46,7 @@ def put(
     if plan is not None:
         with store.run("plan", job=name, config={"audit": digest_of(name), "name": name, **plan}) as run:
             asked["plan"] = run.id
-    with store.run("ablate", job=name, config=asked, package="influence") as run:
+    with store.run("ablate", job=name, config=asked, inputs=inputs, parents=parents, package="influence") as run:
         run.append("effects", [asdict(e) for e in effects])
         run.result = {"retrainings": 24, "trained": 24, "wall_s": 61.5, "failures": {}, **result}
     return run.id

@@ -156,13 +156,21 @@ def test_the_saving_of_a_sequential_design_is_told(bare: Store) -> None:
     declaration = {"level": 0.95, "sequential": {"looks": [2, 3, 5], "spending": "pocock"}}
     put(
         bare,
-        [effect("a", "a", 0.1, seeds=2), effect("b", "b", 0.0, seeds=5)],
+        [
+            effect("a", "a", 0.1, seeds=2, looks=1),
+            effect("a", "all", 0.0, seeds=2, looks=1),
+            effect("c", "all", 0.0, seeds=5, looks=3, verdict="not identifiable"),
+            effect("b", "b", 0.0, seeds=3, looks=2),
+        ],
         config={"declaration": declaration},
         planned=60,
     )
     text = seen(tree(page(read(bare, "audit"))))
     assert "Retrainings 24 of the 60 of the fixed design Saved 60 %" in text
-    assert "2 removing a 5 removing b" in text
+    assert (
+        "removing a 1 of 3 2 3 of 5 ▲ helps removing b 2 of 3 3 2 of 5 = no effect larger than 3 points "
+        "removing c 3 of 3 5 none ? not identifiable"
+    ) in text  # each by its own cell, or by that on everything
     put(bare, [effect("a", "a", 0.1)], name="fixed")
     assert "Looks" not in page(read(bare, "fixed"))
 
