@@ -312,7 +312,7 @@ def _measure(
     results = contrasts(
         table,
         _weights(slices, len(outcomes)),
-        level=1 - (1 - declaration.level) * share,
+        level=declaration.level,
         replicates=declaration.replicates,
         seed=seed,
     )

@@ -43,7 +43,7 @@ def prior(variances: Array, freedom: float) -> float:
     """
     logs = np.log(np.maximum(variances, 1e-5 * variances.mean()))
     excess = logs.var(ddof=1) - float(special.polygamma(1, freedom / 2)) if len(logs) > 2 else 0.0
-    return 2 * _inverse_trigamma(excess) if excess > 0 else np.inf
+    return 2 * inverse_trigamma(excess) if excess > 0 else np.inf
 
 
 def moderate(outcomes: Array) -> Moderated:
@@ -68,7 +68,7 @@ def moderate(outcomes: Array) -> Moderated:
     return Moderated(variance * trend, np.full(j, d0 + own_freedom), min(MOST_BORROWED + own_freedom, all_freedom))
 
 
-def _inverse_trigamma(value: float) -> float:
+def inverse_trigamma(value: float) -> float:
     """x > 0 with trigamma(x) = value, by Newton's method on 1/trigamma (Smyth 2004, appendix)."""
     if value > 1e7:
         return float(1 / np.sqrt(value))

@@ -29,7 +29,7 @@ other positively (Benjamini & Yekutieli, *Ann. Stat.* 29, 2001), as slices do th
 verdicts are leads, to be tested by a plan that declares them.
 
 **Several looks** at the same questions (`sequential`) change neither rule: each p-value is divided by the share of α that its
-look may spend, the least of them counts, and intervals are of level 1 − share · α.
+look may spend, and the least of them counts. Intervals are those of the last look.
 
 **Not identifiable** comes before either wherever the design cannot speak: too few words, one seed, one test speaker where
 the claim is about speakers. The figures are still given, with what they are worth in the reason.

@@ -87,11 +87,6 @@ def test_no_effect_may_be_shown_by_an_earlier_look_and_spends_as_well() -> None:
     assert judge([once], level=0.95)[0].words == NOT_IDENTIFIABLE
 
 
-def test_intervals_of_a_look_are_wider_than_those_of_all() -> None:
-    early, all_ = looked([0.03], [0.3]).tested, looked([0.03], [1.0]).tested
-    assert early.low < all_.low < all_.high < early.high
-
-
 def test_screening_bounds_the_share_of_false_discoveries() -> None:
     family = [looked([e], [1.0]) for e in (0.05, 0.024, 0.023, 0.022, 0.0)]
     holm = judge(family, level=0.95)
