@@ -15,8 +15,10 @@ A control of a slice of n samples is n samples drawn at random from the same pop
 
 Two uses of them. A few (other ones in every seed) show on average what less data does. From nineteen on, the same in every
 seed, they also show by *rank* how unusual the slice is among random sets of its size (`rank_p`): with n sets no p-value is
-below 1/(n + 1). Where slices differ in size, a *curve* is cheaper than nineteen of each: random removals of a few sizes, and
-a line through nothing removed, nothing changed, fitted to them (`line`), which stands for the control at every size.
+below 1/(n + 1), before it is corrected for the family. Where slices differ in size, a *curve* is cheaper than nineteen of
+each: random removals of a few sizes, and a line through nothing removed, nothing changed, fitted to them (`line`), which stands
+for the control at every size. What luck the sets had, the same in every seed, is counted among the errors
+(`influence.statistics.set_luck`).
 
 Law: a control depends on (population, count, what is matched, draw, salt) alone; equal arguments give the same set in every
 plan, so the retrain bank never trains it twice.

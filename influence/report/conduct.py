@@ -41,7 +41,12 @@ def controls(record: AuditRecord) -> Markup:
             for e in ranked
         ]
         parts.append(
-            table("p by rank among the random removals", ["What was done", "Errors on", "Metric", "p"], rows, [3])
+            table(
+                "p by rank among the random removals, corrected over the family (Holm)",
+                ["What was done", "Errors on", "Metric", "p"],
+                rows,
+                [3],
+            )
         )
     return section("Controls", *parts)
 

@@ -97,13 +97,29 @@ class _Scale:
     freedom: Array
     worth: Array
 
+    def beside(self, variance: Array, freedom: Array) -> _Scale:
+        """With an independent source of error more (Satterthwaite's sum)."""
+        whole = self.variance + variance
+        known = []
+        for own in (self.freedom, self.worth):
+            parts = self.variance**2 / own + variance**2 / freedom
+            known.append(np.divide(whole**2, parts, out=own.copy(), where=variance > 0))
+        return _Scale(whole, *known)
+
 
 def contrasts(
-    panel: Panel, weights: npt.ArrayLike, *, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
+    panel: Panel,
+    weights: npt.ArrayLike,
+    *,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+    luck: Array | None = None,
 ) -> list[Contrast]:
     """The contrasts whose weights over retrainings are the rows of `weights` [C, J], in units of the panel's metric.
 
-    All of them come from the same draws, which `seed` determines.
+    All of them come from the same draws, which `seed` determines. `luck` [2, C]: variance from a source that neither speakers
+    nor seeds show, and its degrees of freedom (see `set_luck`).
     """
     w = np.atleast_2d(np.asarray(weights, dtype=np.float64))
     j, k, b = panel.values.shape
@@ -114,7 +130,7 @@ def contrasts(
         nan = float("nan")
         return [Contrast(float(e), nan, nan, nan, nan) for e in estimate]
     chance = np.random.Generator(np.random.Philox(key=np.array([seed, 3], dtype=np.uint64)))
-    scale = _scale(panel, w)
+    scale = _scale(panel, w) if luck is None else _scale(panel, w).beside(*luck)
     error = np.sqrt(scale.variance)
     ends = _quantiles(_shape(panel, w, replicates, seed, chance), scale.worth, level, chance)
     low, high = estimate + ends[0] * error, estimate + ends[1] * error

@@ -25,10 +25,11 @@ from uuid import UUID
 
 import numpy as np
 
-from influence.plans.controls import rank_p
+from influence.plans.controls import ENOUGH
 from influence.statistics.contrasts import Contrast, contrasts
 from influence.statistics.panels import METRICS, USUAL, Array, Blocks, Generalise, Outcome, blocks, panel
 from influence.statistics.sequential import Sequential
+from influence.statistics.set_luck import NONE, corrected, of_sets, rank
 from influence.statistics.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Equivalence, Verdict, judge
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -114,6 +115,16 @@ class LeftOut:
     dose: float | None = 0.0
     phrase: str = ""
     harm: bool = False
+
+    @property
+    def same_sets(self) -> bool:
+        """Whether its controls are the same random sets in every seed: a curve, or enough of them for a rank."""
+        return bool(self.controls) and (self.control_weights is not None or len(self.controls) >= ENOUGH)
+
+    @property
+    def shares(self) -> Sequence[float]:
+        """What each of its controls counts in the whole."""
+        return self.control_weights or [1 / len(self.controls)] * len(self.controls)
 
 
 @dataclass(frozen=True)
@@ -233,6 +244,7 @@ class Questions:
         declaration = self._declaration
         measured = list(self._known.values())
         judged: dict[int, Verdict] = {}
+        by_rank: dict[int, float] = {}
         families: dict[tuple[str, str, bool], list[int]] = {}
         for i, m in enumerate(measured):
             families.setdefault((m.cell.metric, m.slice.intervention, m.own), []).append(i)
@@ -243,7 +255,8 @@ class Questions:
                 equivalence=declaration.equivalence,
             )  # fmt: skip
             judged.update(zip(family, verdicts, strict=True))
-        return [_row(self._audit, m, judged[i], declaration) for i, m in enumerate(measured)]
+            by_rank.update(corrected({i: measured[i].rank_p for i in family}))
+        return [_row(self._audit, m, judged[i], declaration, by_rank.get(i)) for i, m in enumerate(measured)]
 
     def unsettled(self, found: Sequence[Effect]) -> list[LeftOut]:
         """The comparisons that need more seeds, of those in `found`, which `effects` gave; with rows as at their last look.
@@ -285,8 +298,7 @@ def _weights(slices: Sequence[LeftOut], rows: int) -> Array:
     for i, s in enumerate(slices):
         w[i, 0, s.row], w[i, 0, s.against] = 1, -1
         if s.controls:
-            shares = s.control_weights or [1 / len(s.controls)] * len(s.controls)
-            w[i, 1, list(s.controls)], w[i, 1, s.controls_against] = shares, -sum(shares)
+            w[i, 1, list(s.controls)], w[i, 1, s.controls_against] = s.shares, -sum(s.shares)
             w[i, 2] = w[i, 0] - w[i, 1]
     return w.reshape(-1, rows)
 
@@ -309,27 +321,22 @@ def _measure(
     # a slice's draws depend on the slice alone, so that asking for more slices moves no interval
     seed = int(digest_of([target.set_digest, metric])[:12], 16)
     table = panel(outcomes, parts, metric)
+    luck = [of_sets(table.outcomes, s.controls, s.shares, s.controls_against) if s.same_sets else NONE for s in slices]
     results = contrasts(
-        table,
-        _weights(slices, len(outcomes)),
-        level=declaration.level,
-        replicates=declaration.replicates,
-        seed=seed,
-    )
+        table, _weights(slices, len(outcomes)), level=declaration.level, replicates=declaration.replicates, seed=seed,
+        luck=np.array([each for of in luck for each in (NONE, of, of)]).T,
+    )  # fmt: skip
     measured = []
     for i, s in enumerate(slices):
         estimate, control, difference = results[3 * i : 3 * i + 3]
         cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution, s.harm, share)
-        rank = _rank(s, table.outcomes.mean(axis=1))
-        measured.append(_Measured(s, target, estimate, control if s.controls else None, cell, rank, len(outcomes[0])))
+        by_rank = None
+        if s.same_sets and s.control_weights is None:
+            by_rank = min(1.0, rank(table.outcomes, s.row, s.against, s.controls, s.controls_against) / share)
+        measured.append(
+            _Measured(s, target, estimate, control if s.controls else None, cell, by_rank, len(outcomes[0]))
+        )
     return measured
-
-
-def _rank(s: LeftOut, metric: Array) -> float | None:
-    """How extreme the slice is among the random sets that it is matched to; see `controls`."""
-    if not s.controls or s.control_weights is not None:
-        return None
-    return rank_p(metric[s.row] - metric[s.against], metric[list(s.controls)] - metric[s.controls_against])
 
 
 def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declaration) -> str:
@@ -356,7 +363,7 @@ def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declara
     return ""
 
 
-def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration) -> Effect:
+def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration, rank_p: float | None) -> Effect:
     control, difference = m.control, m.cell.difference
     return Effect(
         audit=audit,
@@ -388,7 +395,7 @@ def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration) -
         phrase=m.slice.phrase or f"removing {m.slice.name}",
         error=None if m.cell.obstacle else _known(m.cell.tested.error),
         freedom=None if m.cell.obstacle else _known(m.cell.tested.freedom),
-        rank_p=m.rank_p,
+        rank_p=rank_p,
         looks=len(m.cell.before) + 1 if declaration.sequential else None,
         share=m.cell.share if declaration.sequential else None,
     )
