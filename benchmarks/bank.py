@@ -33,6 +33,7 @@ import soundfile
 import training.evaluation.predict
 import training.fit
 from influence.bank import Retraining, fill
+from influence.executors import ALONE, Spread
 from lineage.identity import uuid7
 from lineage.ingestion.ingest import ingest
 from lineage.selection.sets import resolve_set
@@ -91,12 +92,12 @@ class Bank:
         """Seeds × slices left out, as `script` runs them."""
         return [Retraining(i // len(ACCENTS), {self.slices[i % len(ACCENTS)]: 0.0}) for i in range(count)]
 
-    def seconds(self, count: int, **how: Any) -> float:
+    def seconds(self, count: int, spread: Spread = ALONE) -> float:
         """To fill a new store with `count` retrainings."""
         root = self.folder / f"copy-{uuid7()}"
         shutil.copytree(self.original, root)
         store = Store.open(root)
-        filled = fill(store, self.recipe, self.retrainings(count), [resolve_set(store, "test").digest], **how)
+        filled = fill(store, self.recipe, self.retrainings(count), [resolve_set(store, "test").digest], spread=spread)
         if filled.errors or filled.trained != count:
             raise SystemExit(f"{dict(filled.errors)}")
         return filled.wall_s
@@ -163,15 +164,15 @@ def main() -> int:
         bank = Bank(folder, options.epochs)
         bank.seconds(1)  # features come on record here, as they are when an audit begins
         bare = script(folder, options.epochs, max(2, n // 2)) / max(2, n // 2)
-        kinds: dict[str, dict[str, Any]] = {"one worker": {"workers": 1}, "two workers": {"workers": 2}}
+        kinds = {"one worker": Spread(), "two workers": Spread(workers=2)}
         if options.ray:
-            kinds["ray"] = {"workers": 2, "executor": "ray"}
+            kinds["ray"] = Spread("ray", 2)
         print(f"{options.utterances} utterances × {options.epochs} epochs, load {os.getloadavg()[0]:.1f} at the start")
         print(f"{'':<14}{'s each, under way':>20}{'s each, with start':>20}")
         print(f"{'script':<14}{bare:>20.2f}{bare:>20.2f}")
         each, whole = {}, {}
         for name, how in kinds.items():
-            once, twice = bank.seconds(n, **how), bank.seconds(2 * n, **how)
+            once, twice = bank.seconds(n, how), bank.seconds(2 * n, how)
             each[name], whole[name] = (twice - once) / n, twice / (2 * n)
             print(f"{name:<14}{each[name]:>20.2f}{whole[name]:>20.2f}")
         steps, decoding, rest = shares(bank, n)

@@ -22,6 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from influence.audit import audit
+from influence.executors import Spread
 from lineage.derivation.derive import apply
 from lineage.errors import EarmarkError
 from lineage.ingestion.ingest import ingest
@@ -122,7 +123,7 @@ def report(store: Store, manifest: Path, base: str, workers: int, *, lora: bool,
 
 def _leave_out(store: Store, recipe: Recipe, workers: int) -> list[bool]:
     """Retrain without each of two speakers; whether each effect is as large as it should be."""
-    found = audit(store, recipe, slices=["accent=Belgian French", "accent=Greek"], seeds=SEEDS, workers=workers,
+    found = audit(store, recipe, slices=["accent=Belgian French", "accent=Greek"], seeds=SEEDS, spread=Spread(workers=workers),
                   generalise="utterances", progress=_say)  # fmt: skip
     print(f"\n{'without':<24}{'its own Δ WER':>16}{'interval':>18}{'random removal':>18}{'interval':>18}  verdict")
     met = []

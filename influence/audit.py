@@ -1,7 +1,7 @@
 """An audit: change slices of the training data, one at a time, and measure what that does to slices of the errors.
 
-    report = run(store, AuditPlan.load("plan.yaml"), workers=2)
-    report = audit(store, recipe, slices=["accent=*", "noise=*"], seeds=3, workers=2)     # a plan made of options
+    report = run(store, AuditPlan.load("plan.yaml"), spread=Spread(workers=2))
+    report = audit(store, recipe, slices=["accent=*", "noise=*"], seeds=3)     # a plan made of options
 
 Mostly each slice is left out by giving its samples weight zero in the loss, with initial weights, order, augmentation and
 number of steps as they were, so that one thing moves; beside it as many samples taken at random are left out; all of it over
@@ -15,32 +15,29 @@ audit that is killed and started again goes on where it was; one that is finishe
 audit's effects are the same to the last digit, and no finished retraining is ever repeated.
 
 A sequential plan (see `sequential`) retrains in rounds: after each, comparisons whose answer is settled are dropped, and with
-them the retrainings that nobody else needs. All data is trained in every round. When to stop is decided from recorded
-outcomes alone, so an audit that goes on after a kill decides as it had.
+them the retrainings that nobody else needs. All data is trained in every round. When to stop is decided from recorded outcomes
+alone and, where the plan has a budget (`plans.budget`), costs, so an audit that goes on after a kill decides as it had.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from influence import bank
 from influence.causes.claims import judge as judge_claims
 from influence.causes.compared import Judged
 from influence.causes.refutation import require
+from influence.executors import ALONE, Spread
 from influence.plans.controls import Match
-from influence.plans.design import Comparison
-from influence.plans.hypotheses import OPEN, Answer, answer
-from influence.plans.outlook import outlook
-from influence.plans.plan import Plan, freeze
-from influence.plans.planfile import CONTROLS, AuditPlan, Executor
+from influence.plans.hypotheses import Answer
+from influence.plans.plan import freeze
+from influence.plans.planfile import CONTROLS, AuditPlan
 from influence.plans.request import Request, request
+from influence.rounds import Rounds
 from influence.statistics.checks import Check, check, met
-from influence.statistics.effects import Effect, EvalSlice, LeftOut, Questions
-from influence.statistics.matched_pairs import MatchedPairs
-from influence.statistics.outcomes import eval_slices, outcome
-from influence.statistics.panels import USUAL, Generalise, Metric, Outcome
+from influence.statistics.effects import Effect
+from influence.statistics.panels import USUAL, Generalise, Metric
 from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -59,7 +56,8 @@ class AuditReport:
 
     `hypotheses` are the answers to the declared family, `checks` what became of the plan's own controls, `failed` the
     conditions of the plan's `fail_on` that are met. `retrainings` were needed of the `planned` ones, which is what asking every
-    question with all seeds would take. `causes` are the effects that the plan's causal graph asks for.
+    question with all seeds would take. `stopped` says which look the budget did not reach for, empty where it did for all.
+    `causes` are the effects that the plan's causal graph asks for.
     """
 
     audit: str
@@ -77,6 +75,7 @@ class AuditReport:
     amends: str | None = None
     planned: int = 0
     causes: tuple[Judged, ...] = ()
+    stopped: str = ""
 
     @property
     def status(self) -> int:
@@ -137,9 +136,7 @@ def audit(
     seeds: int | Sequence[int] | None = None,
     controls: int = CONTROLS,
     match: Match = "count",
-    workers: int = 1,
-    executor: str = "local",
-    address: str | None = None,
+    spread: Spread = ALONE,
     margin: float | Mapping[str, float] | None = None,
     level: float = LEVEL,
     replicates: int = REPLICATES,
@@ -161,9 +158,7 @@ def audit(
         seeds: how many, counted from the recipe's, or which; by default 3, or those of the last look.
         controls: random removals of each size per seed; 0: none, and verdicts speak of having less data, too.
         match: what controls are matched in besides count: 'hours', 'speakers', 'words'.
-        workers: processes to train in.
-        executor: where they are, 'local' or 'ray'.
-        address: of the Ray cluster, as `influence.executors.executor` takes it.
+        spread: where retrainings are done, and by how many.
         margin: the largest change that counts as none, for WER (0.02 is 2 points), or by metric.
         level: confidence level of intervals, and 1 − the family-wise error of verdicts.
         replicates: of the bootstrap.
@@ -189,22 +184,17 @@ def audit(
     }  # fmt: skip
     if seeds is not None:
         fields["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
-    spread = {"workers": workers, "kind": executor, "address": address}
-    return run(store, AuditPlan.parse({**fields, "executor": spread}, "audit"), progress=progress)
+    return run(store, AuditPlan.parse(fields, "audit"), spread=spread, progress=progress)
 
 
 def run(
     store: Store,
     plan: AuditPlan,
     *,
-    workers: int | None = None,
-    executor: str | None = None,
-    address: str | None = None,
+    spread: Spread | None = None,
     progress: Progress = silent,
 ) -> AuditReport:
-    """Do what a plan says, or read its results back if they are on record.
-
-    `workers`, `executor` and `address` say how the work is spread, by default as the plan does.
+    """Do what a plan says, or read its results back if they are on record; `spread` over workers as the plan says by default.
 
     Raises:
         EarmarkError: something that was named does not exist or makes no sense, or hypotheses were chosen afterwards, or the
@@ -228,16 +218,8 @@ def run(
     if asked.causes is not None:
         require()
     frozen = freeze(store, asked)
-    if asked.most is not None:
-        needed = outlook(store, frozen).missing
-        if needed > asked.most:
-            raise EarmarkError(
-                f"the plan needs {needed} retrainings more, its budget has {asked.most} — ask fewer questions, or raise budget"
-            )
-    chosen = {"workers": workers, "kind": executor, "address": address}
-    spread = plan.executor.model_copy(update={name: value for name, value in chosen.items() if value is not None})
-    done_by = _Rounds(store, frozen)
-    found, answers = done_by.carry_out(spread, progress)
+    done_by = Rounds(store, frozen, plan.order)
+    found, answers = done_by.carry_out(spread or plan.executor.spread, progress)
     judged = _claimed(store, asked, done_by.whole.model_id)
     config = {
         "audit": asked.digest,
@@ -265,10 +247,11 @@ def run(
             "plan": frozen.run_id,
             "hypotheses": [a.to_json() for a in answers],
             "causes": [j.to_json() for j in judged],
+            "stopped": done_by.stopped,
         }
     return _report(
         asked, made.id, frozen.run_id, found, answers, judged, len(done_by.tried), len(done_by.results), done_by.trained,
-        done_by.wall_s, done_by.errors, reused=False,
+        done_by.wall_s, done_by.errors, done_by.stopped, reused=False,
     )  # fmt: skip
 
 
@@ -283,156 +266,6 @@ def _claimed(store: Store, asked: Request, model: str) -> tuple[Judged, ...]:
     )  # fmt: skip
 
 
-class _Rounds:
-    """Retrains a plan's table, by seeds and as far as needed, and asks the questions after each round."""
-
-    def __init__(self, store: Store, plan: Plan) -> None:
-        self.results: list[bank.Retrained | None] = [None] * len(plan.retrainings())
-        self.tried: set[int] = set()
-        self.errors: dict[str, str] = {}
-        self.trained = 0
-        self.wall_s = 0.0
-        self._store = store
-        self._plan = plan
-        self._seeds = len(plan.request.seeds)
-        self._outcomes: dict[int, Outcome] = {}
-        self._how = plan.request.normalise, plan.request.declaration.metrics
-
-    def carry_out(self, spread: Executor, progress: Progress) -> tuple[list[Effect], list[Answer]]:
-        """Effects and answers to the hypotheses."""
-        asked = self._plan.request
-        sequential = asked.declaration.sequential
-        questions: Questions | None = None
-        found: list[Effect] = []
-        before: list[Effect] = []
-        answers = answer(asked.hypotheses, found, level=asked.declaration.level)
-        asked_with: dict[str, tuple[int, ...]] = {}
-        open_: Sequence[Comparison] = self._plan.comparisons
-        for seeds in sequential.looks if sequential else (self._seeds,):
-            if not open_:
-                break
-            self._fill(open_, seeds, spread, progress)
-            usable = self._usable(open_, seeds)
-            questions = questions or Questions(self._tested(), asked.declaration, audit=asked.digest)
-            place = {row: i for i, row in enumerate(usable.rows)}
-            open_ = [c for c in open_ if c.row in place and c.against in place]
-            if not open_:
-                break
-            asked_with |= {c.phrase: usable.seeds for c in open_}
-            questions.ask(
-                [[self._outcome(row, k) for k in usable.seeds] for row in usable.rows],
-                [_left_out(c, place) for c in open_],
-            )
-            before += found
-            found = questions.effects()
-            answers = answer(asked.hypotheses, found, level=asked.declaration.level, before=before)
-            unsettled = {s.phrase for s in questions.unsettled(found)}
-            unsettled |= {h.phrase for h, a in zip(asked.hypotheses, answers, strict=True) if a.verdict == OPEN}
-            open_ = [c for c in open_ if c.phrase in unsettled]
-        return self._beside(found, asked_with), answers
-
-    def _beside(self, found: Sequence[Effect], asked_with: Mapping[str, tuple[int, ...]]) -> list[Effect]:
-        """With the second test beside, of the seeds that each comparison was last asked with."""
-        test, targets = MatchedPairs(self._store, self._plan.request.normalise), self._tested()
-        p = {}
-        for c in self._plan.comparisons:
-            if any(e.phrase == c.phrase for e in found):
-                pairs = [(self._run(c.row, k), self._run(c.against, k)) for k in asked_with[c.phrase]]
-                p[c.phrase] = test.p_values(pairs, targets)
-        return [
-            replace(e, mapsswe_p=p[e.phrase][e.eval_slice]) if e.metric == "wer" and e.phrase in p else e for e in found
-        ]
-
-    def _run(self, row: int, seed: int) -> str:
-        """The run of predictions of one retraining."""
-        trained = self.results[row * self._seeds + seed]
-        if trained is None:
-            raise ValueError("a usable retraining is missing")
-        return trained.predictions[self._plan.request.evaluation.digest]
-
-    def _fill(self, comparisons: Sequence[Comparison], seeds: int, spread: Executor, progress: Progress) -> None:
-        """What these comparisons need of the first `seeds` seeds and nobody tried yet."""
-        places = [r * self._seeds + k for r in _rows(comparisons) for k in range(seeds)]
-        wanted = [i for i in places if i not in self.tried]
-        if not wanted:
-            return
-        retrainings, asked = self._plan.retrainings(), self._plan.request
-        filled = bank.fill(
-            self._store,
-            asked.recipe,
-            [retrainings[i] for i in wanted],
-            [asked.evaluation.digest],
-            normalise=asked.normalise,
-            workers=spread.workers,
-            executor=spread.kind,
-            address=spread.address,
-            parents=[self._plan.run_id],
-            progress=progress,
-        )
-        for i, result in zip(wanted, filled.results, strict=True):
-            self.results[i] = result
-        self.tried |= set(wanted)
-        self.errors |= filled.errors
-        self.trained += filled.trained
-        self.wall_s += filled.wall_s
-
-    def _usable(self, comparisons: Sequence[Comparison], among: int) -> _Usable:
-        """The paired design needs every row in every seed: seeds without a whole-data model go, then rows with a gap."""
-        seeds = tuple(k for k in range(among) if self.results[k] is not None)
-        rows = tuple(r for r in _rows(comparisons) if all(self.results[r * self._seeds + k] is not None for k in seeds))
-        if not seeds or (len(rows) < 2 and not self._outcomes):
-            name, error = next(iter(self.errors.items()))
-            raise EarmarkError(f"nothing to compare: retraining {name} failed: {error.strip().splitlines()[-1]}")
-        return _Usable(seeds, rows)
-
-    def _outcome(self, row: int, seed: int) -> Outcome:
-        place = row * self._seeds + seed
-        if place not in self._outcomes:
-            self._outcomes[place] = outcome(self._store, self._run(row, seed), *self._how)
-        return self._outcomes[place]
-
-    @property
-    def whole(self) -> bank.Retrained:
-        """The model on all data, of the first seed that has one."""
-        return next(r for r in self.results[: self._seeds] if r is not None)
-
-    def _tested(self) -> list[EvalSlice]:
-        run = self.whole.predictions[self._plan.request.evaluation.digest]
-        return eval_slices(self._store, self._plan.tested, run, *self._how)
-
-
-@dataclass(frozen=True)
-class _Usable:
-    """Seeds and rows without a missing retraining."""
-
-    seeds: tuple[int, ...]
-    rows: tuple[int, ...]
-
-
-def _rows(comparisons: Sequence[Comparison]) -> list[int]:
-    """The rows that these comparisons need, all data first."""
-    return sorted({0, *(r for c in comparisons for r in (c.row, c.against, c.controls_against, *c.controls))})
-
-
-def _left_out(c: Comparison, place: Mapping[int, int]) -> LeftOut:
-    return LeftOut(
-        c.slice, c.set_digest, place[c.row], *_control(c, place), intervention=c.intervention, dose=c.dose,
-        phrase=c.phrase, harm=c.harm,
-    )  # fmt: skip
-
-
-def _control(c: Comparison, place: Mapping[int, int]) -> tuple[tuple[int, ...], int, tuple[float, ...] | None, int]:
-    """Controls that were trained, what the case is held against, weights, and what the controls are held against.
-
-    A line that has lost a point is no longer the line that was declared, so it is not drawn at all.
-    """
-    there = tuple(place[r] for r in c.controls if r in place)
-    if c.controls_against not in place or (c.control_weights is not None and len(there) < len(c.controls)):
-        there = ()
-    weights = c.control_weights if there else None
-    return there, place[c.against], weights, place.get(c.controls_against, 0)
-
-
 def _stored(store: Store, done: RunInfo, asked: Request) -> AuditReport:
     names = [f.name for f in fields(Effect)]
     rows: list[dict[str, Any]] = store.read("effects", names, "run_id = ?", [done.id]).to_pylist()
@@ -442,7 +275,7 @@ def _stored(store: Store, done: RunInfo, asked: Request) -> AuditReport:
     judged = [Judged.from_json(store, j) for j in result["causes"]]
     return _report(
         asked, done.id, result["plan"], found, answers, judged, result["retrainings"], result["planned"], 0,
-        result["wall_s"], result["failures"], reused=True,
+        result["wall_s"], result["failures"], result["stopped"], reused=True,
     )  # fmt: skip
 
 
@@ -458,6 +291,7 @@ def _report(
     trained: int,
     wall_s: float,
     failures: Mapping[str, str],
+    stopped: str,
     *,
     reused: bool,
 ) -> AuditReport:
@@ -465,5 +299,5 @@ def _report(
     failed = met(asked.fail_on, found, answers, checks, failures)
     return AuditReport(
         asked.digest, run_id, plan_run, tuple(found), retrainings, trained, wall_s, dict(failures), reused,
-        tuple(answers), checks, failed, asked.amends, planned, tuple(judged),
+        tuple(answers), checks, failed, asked.amends, planned, tuple(judged), stopped,
     )  # fmt: skip

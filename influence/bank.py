@@ -5,13 +5,21 @@ determines their results. So the bank keeps no state of its own: what is finishe
 bank that was killed and is filled again with the same or overlapping retrainings computes what is missing, nothing else.
 
 Workers open the store, the base, the features and the tokenised transcripts once and keep them for their later retrainings;
-all retrainings of a recipe share them, because only weights and seeds differ.
+all retrainings of a recipe share them, because only weights and seeds differ. Who asks in rounds holds the bank open over all
+of them:
+
+    with opened(store, recipe, [test_set], spread=Spread(workers=4)) as bank:
+        first = bank.fill(some)                 # prepares, hires, warns of leaks
+        second = bank.fill(others)              # the same workers, warm
+
+Law: retrainings are begun in the order given, and what comes of them does not hang on it, nor on rounds, workers or kills.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -19,11 +27,11 @@ from typing import Any
 from safetensors.torch import load_model
 from torch import nn
 
-from influence import executors
-from influence.executors import Job, store_at
+from influence.executors import ALONE, Executor, Job, Spread, store_at
 from influence.watch import Watch
 from lineage.selection import leakage
 from lineage.store import Store
+from training.comparison.costs import in_force
 from training.data.corpus import open_corpus
 from training.evaluation.predict import predict
 from training.families import Family
@@ -69,7 +77,10 @@ class Retrained:
 
 @dataclass(frozen=True)
 class Filled:
-    """The outcome of filling the bank: results in the order asked for, None where a retraining failed; then `errors`."""
+    """The outcome of filling the bank: results in the order asked for, None where a retraining failed; then `errors`.
+
+    `wall_s` is counted from where the bank was opened or last filled.
+    """
 
     results: tuple[Retrained | None, ...]
     errors: Mapping[str, str]
@@ -86,6 +97,81 @@ class Filled:
         return sum(1 for r in self.results if r is not None and r.reused)
 
 
+@dataclass
+class Bank:
+    """The bank while it is open for one recipe (already settled on its start) and the evaluation sets `evaluate`."""
+
+    store: Store
+    recipe: Recipe
+    evaluate: Sequence[str]
+    normalise: str
+    parents: Sequence[str]
+    team: Executor
+    watch: Watch
+    since: float
+
+    def fill(self, retrainings: Sequence[Retraining]) -> Filled:
+        """Have all `retrainings` on record, each evaluated.
+
+        A retraining that fails twice is reported in `errors`, by its label, and the others are done all the same.
+        """
+        jobs = [self._job(r) for r in retrainings]
+        place = {id(job): i for i, job in enumerate(jobs)}
+        results: list[Retrained | None] = [None] * len(jobs)
+        errors: dict[str, str] = {}
+        gpus = int(pick_device(self.recipe.device) == "cuda")
+        self.watch.expect(len(jobs))
+        for outcome in self.team.run(jobs):
+            if outcome.error is None:
+                results[place[id(outcome.job)]] = Retrained(**outcome.value)
+            else:
+                errors[outcome.job.label] = outcome.error
+            self.watch.note(0.0 if outcome.error else outcome.value["wall_s"], outcome.cpu_s, gpus=gpus)
+        begun, self.since = self.since, time.perf_counter()
+        return Filled(tuple(results), errors, self.since - begun)
+
+    def _job(self, r: Retraining) -> Job:
+        arguments = {
+            "root": str(self.store.root.resolve()),
+            "recipe": {**self.recipe.model_dump(mode="json"), **r.changes},
+            "seed": r.seed,
+            "weights": dict(r.weights),
+            "substitutes": r.substitutes,
+            "augment": dict(r.augment),
+            "checkpoints": r.checkpoints,
+            "evaluate": list(self.evaluate),
+            "normalise": self.normalise,
+            "parents": list(self.parents),
+        }
+        return Job("influence.bank:retrain", arguments, label=r.label or f"seed {r.seed}")
+
+
+@contextmanager
+def opened(
+    store: Store,
+    recipe: Recipe,
+    evaluate: Sequence[str],
+    *,
+    normalise: str = "basic",
+    spread: Spread = ALONE,
+    parents: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Iterator[Bank]:
+    """The bank for retrainings of `recipe`, each to be evaluated on the sets `evaluate` (digests).
+
+    Within, it may be filled several times: sets are checked, features computed and leaks warned of once, and workers kept.
+
+    Raises:
+        EarmarkError: the sets cannot be trained or evaluated on, whatever the weights.
+    """
+    begun = time.perf_counter()
+    recipe = find_start(store, recipe).recipe  # whatever is registered meanwhile
+    _prepare(store, recipe, evaluate, progress)
+    with spread.team(recipe.threads, gpus=pick_device(recipe.device) == "cuda", root=store.root) as team:
+        watch = Watch(team.workers, progress, "retraining", in_force(store))
+        yield Bank(store, recipe, evaluate, normalise, parents, team, watch, begun)
+
+
 def fill(
     store: Store,
     recipe: Recipe,
@@ -93,56 +179,20 @@ def fill(
     evaluate: Sequence[str],
     *,
     normalise: str = "basic",
-    workers: int = 1,
-    executor: str = "local",
-    address: str | None = None,
+    spread: Spread = ALONE,
     parents: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Filled:
-    """Have all `retrainings` of `recipe` on record, each evaluated on the sets `evaluate` (digests).
-
-    A retraining that fails twice is reported in `errors`, by its label, and the others are done all the same.
+    """Open the bank, fill it once, and close it; see `opened` and `Bank.fill`.
 
     Raises:
-        EarmarkError: the sets cannot be trained or evaluated on, whatever the weights.
+        EarmarkError: as `opened`.
     """
-    begun = time.perf_counter()
-    recipe = find_start(store, recipe).recipe  # whatever is registered meanwhile
-    jobs = [
-        Job(
-            "influence.bank:retrain",
-            {
-                "root": str(store.root.resolve()),
-                "recipe": {**recipe.model_dump(mode="json"), **r.changes},
-                "seed": r.seed,
-                "weights": dict(r.weights),
-                "substitutes": r.substitutes,
-                "augment": dict(r.augment),
-                "checkpoints": r.checkpoints,
-                "evaluate": list(evaluate),
-                "normalise": normalise,
-                "parents": list(parents),
-            },
-            label=r.label or f"seed {r.seed}",
-        )
-        for r in retrainings
-    ]
-    place = {id(job): i for i, job in enumerate(jobs)}
-    results: list[Retrained | None] = [None] * len(jobs)
-    errors: dict[str, str] = {}
-    team = executors.executor(
-        executor, min(workers, max(1, len(jobs))), recipe.threads, address,
-        gpus=pick_device(recipe.device) == "cuda", root=store.root,
-    )  # fmt: skip
-    _prepare(store, recipe, evaluate, progress)
-    watch = Watch(len(jobs), team.workers, progress, "retraining")
-    for outcome in team.run(jobs):
-        if outcome.error is None:
-            results[place[id(outcome.job)]] = Retrained(**outcome.value)
-        else:
-            errors[outcome.job.label] = outcome.error
-        watch.note(0.0 if outcome.error else outcome.value["wall_s"])
-    return Filled(tuple(results), errors, time.perf_counter() - begun)
+    with opened(
+        store, recipe, evaluate, normalise=normalise, spread=spread.at_most(len(retrainings)), parents=parents,
+        progress=progress,
+    ) as bank:  # fmt: skip
+        return bank.fill(retrainings)
 
 
 def recorded(store: Store, recipe: Recipe, retrainings: Sequence[Retraining]) -> tuple[str | None, ...]:

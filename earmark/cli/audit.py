@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, JsonOption, StoreOption
+from earmark.cli.options import (
+    DEFAULT_STORE,
+    WORKERS,
+    AddressOption,
+    ExecutorOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    spread,
+)  # fmt: skip
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.store import Store
 
@@ -18,9 +26,6 @@ if TYPE_CHECKING:
     from influence.audit import AuditReport
     from influence.causes.compared import Judged
     from influence.plans.planfile import AuditPlan
-
-WorkersOption = Annotated[int | None, typer.Option(help="Processes, of the recipe's threads each.", min=1)]
-WORKERS = min(4, os.cpu_count() or 1)
 
 SliceOption = Annotated[
     list[str] | None,
@@ -93,11 +98,10 @@ def run(
         plan, slice_, eval=evaluation, on=on, seeds=seeds, controls=controls, margin=margin, generalise=generalise,
         looks=looks, spending=spending, metric=metric, screening=screening,
     )  # fmt: skip
-    processes = workers or (wanted.executor.workers if "executor" in wanted.model_fields_set else WORKERS)
+    planned = wanted.executor.spread if "executor" in wanted.model_fields_set else None
+    chosen = spread(workers, executor, address, planned)
     with progress("retraining") as report:
-        done = carry_out(
-            Store.open(store), wanted, workers=processes, executor=executor, address=address, progress=report
-        )
+        done = carry_out(Store.open(store), wanted, spread=chosen, progress=report)
     _print(done, as_json)
     if done.status:
         raise typer.Exit(done.status)
@@ -135,6 +139,8 @@ def check(
         "retrainings": expected.retrainings,
         "retrainings_on_record": expected.on_record,
         "seconds": seconds,
+        "cpu_seconds": expected.cpu_s,
+        "budget": asked.budget.model_dump(exclude_none=True),
     }
     if as_json:
         sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
@@ -144,7 +150,9 @@ def check(
         say(f"  {h}")
     for c in asked.claims:
         say(f"  the gap of {c.slice.name}, adjusted for {', '.join(c.adjusted_for) or 'nothing'}")
-    time = "how long is unknown: no comparable run is on record" if seconds is None else f"about {seconds / 60:.1f} min"
+    time = "how long is unknown: no comparable run is on record"
+    if seconds is not None:
+        time = f"about {seconds / 60:.1f} min, {(expected.cpu_s or 0.0) / 3600:.2g} CPU-hours"
     most = "at most " if asked.declaration.sequential else ""
     say(f"{most}{expected.retrainings} retrainings, {expected.on_record} of them on record; for the others {time}")
 
@@ -204,6 +212,7 @@ def _print(done: AuditReport, as_json: bool) -> None:
             "retrainings": done.retrainings,
             "planned": done.planned,
             "trained": done.trained,
+            "stopped": done.stopped or None,
             "failures": dict(done.failures),
         }
         value |= {"status": done.status, "failed": list(done.failed)}
@@ -243,6 +252,8 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(
             f"the fixed design takes {done.planned} retrainings: {saved:.0%} were saved by stopping where all was settled"
         )
+    if done.stopped:
+        say(f"stopped by the budget: {done.stopped}; what is open then is not identifiable")
     if done.amends is not None:
         say(f"amends plan {short(done.amends)}: its hypotheses were written when results of that one were on record")
     for name, error in done.failures.items():

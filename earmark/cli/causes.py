@@ -11,9 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import (
+    DEFAULT_STORE,
+    AddressOption,
+    ExecutorOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    spread,
+)  # fmt: skip
 from earmark.cli.output import print_rows, progress, say, short
-from earmark.cli.why import WORKERS, WorkersOption
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -109,7 +116,9 @@ def whatif(
     worst: WorstOption = False,
     on: OnOption = None,
     seeds: SeedsOption = 3,
-    workers: WorkersOption = WORKERS,
+    workers: WorkersOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What the error rate would be with more hours of a slice, by a learning curve through retrainings on fewer."""
@@ -119,7 +128,8 @@ def whatif(
     with progress("retraining") as report:
         done = run(
             Store.open(store), Recipe.load(recipe), slice_, hours, evaluation=evaluation or (), weights=weight or (),
-            goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds, workers=workers, progress=report,
+            goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
+            spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
     _print(done, as_json)
 
@@ -138,7 +148,9 @@ def collect(
     worst: WorstOption = False,
     on: OnOption = None,
     seeds: SeedsOption = 3,
-    workers: WorkersOption = WORKERS,
+    workers: WorkersOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What to collect next: training slices by expected reduction of the error rate per hour."""
@@ -148,7 +160,8 @@ def collect(
     with progress("retraining") as report:
         done = run(
             Store.open(store), Recipe.load(recipe), slice_, hours=hours, evaluation=evaluation or (), weights=weight or (),
-            goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds, workers=workers, progress=report,
+            goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
+            spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
     _print(done, as_json)
 

@@ -10,9 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import (
+    DEFAULT_STORE,
+    AddressOption,
+    ExecutorOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    spread,
+)  # fmt: skip
 from earmark.cli.output import print_rows, progress, say, short
-from earmark.cli.why import WORKERS, WorkersOption
 from lineage.store import Store
 
 SAID = {
@@ -52,7 +59,9 @@ def interact(
     generalise: Annotated[
         str, typer.Option(help="'speakers' like those tested, or 'utterances' of these.")
     ] = "speakers",
-    workers: WorkersOption = WORKERS,
+    workers: WorkersOption = None,
+    executor: ExecutorOption = None,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Retrain on combinations of slices: their Shapley values, and whether one makes up for the lack of another."""
@@ -64,7 +73,8 @@ def interact(
         done = run(
             Store.open(store), Recipe.load(recipe), slices=slice_, order=order, shapley=shapley, budget=budget,
             standard_error=None if standard_error is None else standard_error / 100, partition=partition,
-            evaluation=evaluation or (), evaluation_set=on, seeds=seeds, workers=workers, progress=report, **options,
+            evaluation=evaluation or (), evaluation_set=on, seeds=seeds, spread=spread(workers, executor, address),
+            progress=report, **options,
         )  # fmt: skip
     if as_json:
         value: dict[str, Any] = {"game": done.game, "run": done.run_id, "method": done.method}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, StoreOption, WorkersOption, spread
 from earmark.cli.output import progress, say
 
 PortOption = Annotated[int, typer.Option(help="Port on this machine.")]
@@ -30,9 +30,7 @@ def demo(
     store: StoreOption = Path(".demo/store"),
     port: PortOption = 8501,
     serve: Annotated[bool, typer.Option(help="Serve the dashboard afterwards.")] = True,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes to retrain in; default: one per core, at most 4.")
-    ] = None,
+    workers: WorkersOption = None,
     executor: ExecutorOption = None,
     address: AddressOption = None,
 ) -> None:
@@ -41,7 +39,7 @@ def demo(
     from earmark.demo.job import main_job, open_or_make
 
     opened = open_or_make(store)
-    outcome = main_job(opened, store.resolve().parent / "corpus", progress, workers, executor or "local", address)
+    outcome = main_job(opened, store.resolve().parent / "corpus", progress, spread(workers, executor, address))
     print_findings(outcome)
     if serve:
         dashboard(store, port)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, JsonOption, StoreOption
+from earmark.cli.options import (
+    DEFAULT_STORE,
+    AddressOption,
+    ExecutorOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    spread,
+)  # fmt: skip
 from earmark.cli.output import progress, say
 from lineage.store import Store
-
-WorkersOption = Annotated[
-    int, typer.Option(help="Processes, of the recipe's threads each.", show_default="the cores, at most 4")
-]
-WORKERS = min(4, os.cpu_count() or 1)
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +32,7 @@ def attribute(
     on: Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")] = None,
     method: Annotated[str, typer.Option(help="grad_dot, tracin or adam_tracin.")] = "adam_tracin",
     store: StoreOption = DEFAULT_STORE,
-    workers: WorkersOption = WORKERS,
+    workers: WorkersOption = None,
     executor: ExecutorOption = None,
     address: AddressOption = None,
     as_json: JsonOption = False,
@@ -41,7 +43,7 @@ def attribute(
     with progress("attributing") as report:
         done = run(
             Store.open(store), model, method=method, targets=target or (), evaluation_set=on,
-            workers=workers, executor=executor or "local", address=address, progress=report,
+            spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
     if as_json:
         value = {"run": done.run_id, "model": done.model_id, "method": method, "targets": done.targets}

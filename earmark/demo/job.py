@@ -8,7 +8,6 @@ step is found again when it is on record: a second call computes nothing.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
 from influence.attribution.attribute import Attribution, attribute
 from influence.attribution.fidelity import Fidelity, fidelity
 from influence.audit import AuditReport, audit
+from influence.executors import ALONE, Spread
 from lineage.derivation.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
@@ -65,12 +65,9 @@ def main_job(
     store: Store,
     corpus: Path,
     stage: Stage,
-    workers: int | None = None,
-    executor: str = "local",
-    address: str | None = None,
+    spread: Spread = ALONE,
 ) -> Outcome:
     """Do everything that is not on record yet; `stage` shows the progress of each part."""
-    workers = workers or min(4, os.cpu_count() or 1)
     with stage("speaking the corpus") as report:
         make_corpus(corpus, report)
     with stage("recording the data") as report:
@@ -82,14 +79,12 @@ def main_job(
         evaluation = evaluate(store, model.model_id, "demo/test", progress=report)
     with stage("retraining without each slice") as report:
         audited = audit(
-            store, plan, slices=SLICES, seeds=SEEDS, workers=workers, executor=executor, address=address,
-            margin=MARGIN, progress=report,
+            store, plan, slices=SLICES, seeds=SEEDS, spread=spread, margin=MARGIN, progress=report,
         )  # fmt: skip
     with stage("attributing by gradients") as report:
         targets = ("all", *SLICES)
         attributed = attribute(
-            store, model.model_id, method=METHOD, targets=targets, workers=workers, executor=executor, address=address,
-            progress=report,
+            store, model.model_id, method=METHOD, targets=targets, spread=spread, progress=report,
         )  # fmt: skip
     return Outcome(model, evaluation, audited, attributed, fidelity(store, method=METHOD, audit=audited.audit))
 

@@ -1,6 +1,6 @@
 """Attribution on record: the influence of every training sample on every target, from the gradients of one model.
 
-    found = attribute(store, "six-accents", method="adam_tracin", targets=["accent=*", "all"], workers=2)
+    found = attribute(store, "six-accents", method="adam_tracin", targets=["accent=*", "all"])
 
 The work is cut into units, one piece of the method (a checkpoint, say) × one block of training samples. Each unit's result
 is kept as an artifact by a run of its own, under a key that covers all it depends on; so an attribution that is killed goes
@@ -22,12 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from influence import executors
 from influence.attribution.methods import UNIT, Prepared
 from influence.attribution.methods import method as find_method
 from influence.attribution.targets import Targets, open_targets
 from influence.attribution.trajectory import Trajectory, open_trajectory
-from influence.executors import Executor, Job, store_at
+from influence.executors import ALONE, Executor, Job, Spread, store_at
 from influence.watch import Watch
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -37,6 +36,7 @@ from lineage.runs import RunInfo
 from lineage.selection import slices
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.store import Store
+from training.comparison.costs import in_force
 from training.loops.determinism import depends, deterministic, pick_device
 from training.progress import Progress, silent
 
@@ -71,9 +71,7 @@ def attribute(
     method: str = "adam_tracin",
     targets: Sequence[str] = (),
     evaluation_set: str | None = None,
-    workers: int = 1,
-    executor: str = "local",
-    address: str | None = None,
+    spread: Spread = ALONE,
     block: int = BLOCK,
     batch_size: int = BATCH,
     device: str = "cpu",
@@ -88,9 +86,7 @@ def attribute(
         method: attribution method.
         targets: slices of the evaluation set, e.g. 'accent=*'; by default all of it.
         evaluation_set: name or digest; by default the first that the model's recipe names.
-        workers: processes.
-        executor: where they are, 'local' or 'ray'.
-        address: of the Ray cluster, as `influence.executors.executor` takes it.
+        spread: where the work is done, and by how many.
         block: training samples in a unit of work.
         batch_size: utterances back-propagated together.
         device: 'cpu', 'cuda' or 'auto'.
@@ -130,10 +126,8 @@ def attribute(
         for start in range(0, size, block)
     ]
     keys = [digest_of({"gradients": what, **unit}) for unit in units]
-    team = executors.executor(
-        executor, max(1, min(workers, len(units))), threads, address, gpus=place == "cuda", root=store.root
-    )
-    parts = _units(store, settings, units, keys, team, progress)
+    with spread.at_most(len(units)).team(threads, gpus=place == "cuda", root=store.root) as team:
+        parts = _units(store, settings, units, keys, team, progress)
     pieces, drops = np.zeros((count, size, len(frozen))), np.zeros((count, len(frozen)))
     for unit, part in zip(units, parts, strict=True):
         with np.load(store.artifact(part)) as held:
@@ -228,14 +222,15 @@ def _units(
             continue
         arguments = {"root": str(store.root.resolve()), "settings": settings, **unit, "key": key}
         jobs.append(Job("influence.attribution.attribute:gradients", arguments, key, affinity=str(unit["piece"])))
-    watch = Watch(len(units), team.workers, progress, "gradients")
+    watch = Watch(team.workers, progress, "gradients", in_force(store))
+    watch.expect(len(units))
     for _ in found:
         watch.note(0.0)
     for outcome in team.run(jobs):
         if outcome.error is not None:
             raise EarmarkError(f"attribution failed: {outcome.error.strip().splitlines()[-1]}")
         found[outcome.job.label] = outcome.value
-        watch.note(outcome.wall_s)
+        watch.note(outcome.wall_s, outcome.cpu_s, gpus=int(settings["device"] == "cuda"))
     return [found[key] for key in keys]
 
 

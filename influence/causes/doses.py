@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from influence import bank
 from influence.bank import Retraining
+from influence.executors import ALONE, Spread
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import id_array
@@ -82,7 +83,7 @@ def retrain(
     *,
     seeds: Sequence[int],
     normalise: str = "basic",
-    workers: int = 1,
+    spread: Spread = ALONE,
     progress: Progress = silent,
 ) -> Retrained:
     """Have the models of all doses of the slices `wanted` of the recipe's training set on record, evaluated.
@@ -102,7 +103,7 @@ def retrain(
             for k, seed in enumerate(seeds)
         ]
     filled = bank.fill(
-        store, recipe, asked, [evaluation.digest], normalise=normalise, workers=workers, parents=[run_id],
+        store, recipe, asked, [evaluation.digest], normalise=normalise, spread=spread, parents=[run_id],
         progress=progress,
     )  # fmt: skip
     if filled.errors:

@@ -26,6 +26,7 @@ from influence.causes.curve import Check, Forecast
 from influence.causes.doses import Doses, retrain
 from influence.causes.foreseen import Expectation, Forecasts, of_run, read_back
 from influence.causes.target import Goal, panels, target_of
+from influence.executors import ALONE, Spread
 from influence.statistics.contrasts import Contrast
 from influence.statistics.panels import Panel
 from lineage.errors import EarmarkError
@@ -57,7 +58,7 @@ def whatif(
     level: float = LEVEL,
     replicates: int = REPLICATES,
     normalise: str = "basic",
-    workers: int = 1,
+    spread: Spread = ALONE,
     progress: Progress = silent,
 ) -> Forecasts:
     """The target's WER with each of `hours` more hours of one training slice; arguments as in `collect`.
@@ -70,7 +71,7 @@ def whatif(
     asked = _Asked(
         recipe, (slice_text,), tuple(hours), tuple(evaluation), tuple(weights), goal, seeds, level, replicates
     )
-    return _forecasts(store, asked, evaluation_set, normalise, workers, progress)
+    return _forecasts(store, asked, evaluation_set, normalise, spread, progress)
 
 
 def collect(
@@ -87,7 +88,7 @@ def collect(
     level: float = LEVEL,
     replicates: int = REPLICATES,
     normalise: str = "basic",
-    workers: int = 1,
+    spread: Spread = ALONE,
     progress: Progress = silent,
 ) -> Forecasts:
     """Which slice to collect next: expected reduction of the target's WER per hour, the best first.
@@ -105,7 +106,7 @@ def collect(
         level: of the intervals.
         replicates: bootstrap replicates.
         normalise: normaliser of references and hypotheses.
-        workers: processes.
+        spread: where retrainings are done, and by how many.
         progress: told of retrainings.
 
     Raises:
@@ -115,7 +116,7 @@ def collect(
         raise EarmarkError("no slice to collect — name some, such as accent=scot, or accent=* for all of them")
     more = () if hours is None else (hours,)
     asked = _Asked(recipe, tuple(slices), more, tuple(evaluation), tuple(weights), goal, seeds, level, replicates)
-    return _forecasts(store, asked, evaluation_set, normalise, workers, progress)
+    return _forecasts(store, asked, evaluation_set, normalise, spread, progress)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class _Asked:
 
 
 def _forecasts(
-    store: Store, asked: _Asked, evaluation_set: str | None, normalise: str, workers: int, progress: Progress
+    store: Store, asked: _Asked, evaluation_set: str | None, normalise: str, spread: Spread, progress: Progress
 ) -> Forecasts:
     recipe = asked.recipe
     population = resolve_set(store, recipe.train)
@@ -175,7 +176,7 @@ def _forecasts(
         looked_at,
         seeds=seeds,
         normalise=normalise,
-        workers=workers,
+        spread=spread,
         progress=progress,
     )
     config = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,11 +15,12 @@ ATTEMPTS = 2
 
 
 class Answer(NamedTuple):
-    """A job's value, or the error; `again` says that another attempt may go better."""
+    """A job's value, or the error; `again` says that another attempt may go better. `cpu_s` are seconds of processors."""
 
     value: Any
     error: str | None = None
     again: bool = False
+    cpu_s: float = 0.0
 
 
 def resolve(function: str) -> Callable[..., Any]:
@@ -30,12 +32,14 @@ def resolve(function: str) -> Callable[..., Any]:
 
 def attempt(function: str, arguments: Mapping[str, Any]) -> Answer:
     """Do a job once."""
+    begun = time.process_time()
     try:
-        return Answer(resolve(function)(**arguments))
+        given = Answer(resolve(function)(**arguments))
     except EarmarkError as error:
-        return Answer(None, str(error))
+        given = Answer(None, str(error))
     except Exception:  # noqa: BLE001 - one job must not sink the others
-        return Answer(None, traceback.format_exc(), again=True)
+        given = Answer(None, traceback.format_exc(), again=True)
+    return given._replace(cpu_s=time.process_time() - begun)
 
 
 class Answering:

@@ -47,4 +47,5 @@ class Dealer:
             self._waiting.append(task)
             return None
         self.open -= 1
-        return Outcome(task.job, answer.value, answer.error, task.attempts, time.perf_counter() - task.begun)
+        wall_s = time.perf_counter() - task.begun
+        return Outcome(task.job, answer.value, answer.error, task.attempts, wall_s, answer.cpu_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 from influence.executors import Job, Outcome
 from influence.executors.answers import ATTEMPTS, attempt
@@ -13,6 +14,13 @@ class InProcess:
     """The executor of one worker: the caller itself."""
 
     workers = 1
+
+    def __enter__(self) -> Self:
+        """See `Executor`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `Executor`."""
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Executor`."""
@@ -26,4 +34,4 @@ class InProcess:
             begun = time.perf_counter()
             given = attempt(job.function, job.arguments)
             if not given.again or attempts == ATTEMPTS:
-                return Outcome(job, given.value, given.error, attempts, time.perf_counter() - begun)
+                return Outcome(job, given.value, given.error, attempts, time.perf_counter() - begun, given.cpu_s)

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from influence.executors import THREAD_VARIABLES, Job, Outcome
 from influence.executors.answers import Answer
@@ -39,15 +39,25 @@ class _Worker:
 
 @dataclass
 class Processes:
-    """Jobs in `workers` processes of `threads` arithmetic threads each; all end when `run` does."""
+    """Jobs in `workers` processes of `threads` arithmetic threads each."""
 
     workers: int
     threads: int = 1
     _team: list[_Worker] = field(default_factory=list)
 
+    def __enter__(self) -> Self:
+        """See `Executor`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `Executor`."""
+        self._dismiss(self._team)
+
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Executor`."""
         dealer = Dealer(jobs)
+        for worker in [w for w in self._team if w.process.poll() is not None]:
+            self._bury(worker)  # died idle, since the last run
         try:
             while dealer.open:
                 self._assign(dealer)
@@ -56,7 +66,7 @@ class Processes:
                     if outcome is not None:
                         yield outcome
         finally:
-            self._dismiss()
+            self._dismiss(w for w in self._team if w.task is not None)
 
     def _assign(self, dealer: Dealer) -> None:
         """Give every idle worker a job, hiring as long as there are more jobs than workers."""
@@ -118,17 +128,18 @@ class Processes:
         worker.complaints.close()
         return f"the worker {how}" + (f"; its last words: {words}" if words else "")
 
-    def _dismiss(self) -> None:
-        """End all workers, those in the middle of a job too."""
-        for worker in self._team:
+    def _dismiss(self, workers: Iterable[_Worker]) -> None:
+        """End these workers, in the middle of a job or not."""
+        leaving = list(workers)
+        for worker in leaving:
+            self._team.remove(worker)
             worker.connection.close()
             worker.process.terminate()
         deadline = time.monotonic() + GRACE_S
-        for worker in self._team:
+        for worker in leaving:
             try:
                 worker.process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
             worker.complaints.close()
-        self._team.clear()

@@ -5,8 +5,8 @@ this machine does. All of them write to one store, so its folder has to be on a 
 path; and results hang on code and packages, so these have to be the same everywhere. Both are asked of every worker before it
 is given a job. Workers for which there is no room yet wait for it, and an autoscaling cluster makes room.
 
-A cluster of address `local` listens on the loopback interface only, and ends when the jobs do. Where the caller is connected
-to a cluster already, that one is used and left as it is.
+A cluster of address `local` listens on the loopback interface only, and ends with the context of its workers. Where the
+caller is connected to a cluster already, that one is used and left as it is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 from influence.executors import THREAD_VARIABLES, Job, Outcome
 from influence.executors.answers import ATTEMPTS, Answer, Answering
@@ -55,7 +55,7 @@ class _Worker:
 
 @dataclass
 class Ray:
-    """Jobs in `workers` actors of `threads` arithmetic threads and `gpus` GPUs each; all end when `run` does."""
+    """Jobs in `workers` actors of `threads` arithmetic threads and `gpus` GPUs each."""
 
     workers: int
     threads: int = 1
@@ -64,6 +64,17 @@ class Ray:
     root: Path | None = None
     _team: list[_Worker] = field(default_factory=list)
     _failed: int = 0  # workers in a row that did not come to greet
+    _held: ExitStack = field(default_factory=ExitStack)
+    _cluster: tuple[ModuleType, str | None] | None = None  # and the marker in the store, once there were jobs
+
+    def __enter__(self) -> Self:
+        """See `Executor`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `Executor`."""
+        self._cluster = None
+        self._held.close()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """See `Executor`.
@@ -71,19 +82,35 @@ class Ray:
         Raises:
             EarmarkError: no cluster, no worker, or a worker that does not see the store or would compute otherwise.
         """
-        dealer = Dealer(jobs)
         if not jobs:
             return
-        with cluster(self.address, self.workers * self.threads) as ray, _marked(self.root) as marker:
+        dealer = Dealer(jobs)
+        ray, marker = self._cluster = self._cluster or self._connected()
+        self._recall(ray, marker)
+        try:
+            while dealer.open:
+                self._assign(ray, dealer, marker)
+                for worker in self._ready(ray):
+                    outcome = self._hear(ray, worker, dealer)
+                    if outcome is not None:
+                        yield outcome
+        finally:
+            self._dismiss(ray, [w for w in self._team if w.task is not None])
+
+    def _connected(self) -> tuple[ModuleType, str | None]:
+        """The cluster and the marker in the store, until the context ends."""
+        ray = self._held.enter_context(cluster(self.address, self.workers * self.threads))
+        marker = self._held.enter_context(_marked(self.root))
+        self._held.callback(lambda: self._dismiss(ray, list(self._team)))
+        return ray, marker
+
+    def _recall(self, ray: ModuleType, marker: str | None) -> None:
+        """Have workers that were hired in an earlier run greet again, so that one that was lost meanwhile costs no job."""
+        for worker in [w for w in self._team if w.greeted]:
             try:
-                while dealer.open:
-                    self._assign(ray, dealer, marker)
-                    for worker in self._ready(ray):
-                        outcome = self._hear(ray, worker, dealer)
-                        if outcome is not None:
-                            yield outcome
-            finally:
-                self._dismiss(ray)
+                ray.get(worker.actor.greet.remote(marker))
+            except ray.exceptions.RayError:
+                self._bury(ray, worker)
 
     def _assign(self, ray: ModuleType, dealer: Dealer, marker: str | None) -> None:
         """Hire as many workers as there are jobs for, and give every idle one a job."""
@@ -147,9 +174,9 @@ class Ray:
         with suppress(ray.exceptions.RayError):
             ray.kill(worker.actor)
 
-    def _dismiss(self, ray: ModuleType) -> None:
-        """End all workers, those in the middle of a job too."""
-        for worker in list(self._team):
+    def _dismiss(self, ray: ModuleType, workers: Sequence[_Worker]) -> None:
+        """End these workers, in the middle of a job or not."""
+        for worker in workers:
             self._bury(ray, worker)
 
 

@@ -28,6 +28,8 @@ from dataclasses import asdict, replace
 
 from scipy import stats
 
+from influence import bank
+from influence.executors import ALONE, Spread
 from influence.games.game import draw_up, freeze
 from influence.games.interactions import (
     asked_for,
@@ -68,7 +70,7 @@ def interact(
     evaluation: Sequence[str] = (),
     evaluation_set: str | None = None,
     seeds: int | Sequence[int] = SEEDS,
-    workers: int = 1,
+    spread: Spread = ALONE,
     level: float = LEVEL,
     replicates: int = REPLICATES,
     generalise: Generalise = "speakers",
@@ -90,7 +92,7 @@ def interact(
         evaluation: slices of the errors, by default all of it.
         evaluation_set: name or digest; by default the first that the recipe names.
         seeds: how many, counted from the recipe's, or which.
-        workers: processes to train in.
+        spread: where retrainings are done, and by how many.
         level: confidence level of intervals.
         replicates: of the bootstrap.
         generalise: whether claims are about 'speakers' like those tested or 'utterances' of these very speakers.
@@ -114,8 +116,12 @@ def interact(
     if done is not None:
         return read_back(store, done)
     plan_run, players, looked_at = freeze(store, game)
-    play = Play(store, game, players, plan_run, workers, progress)
-    asked, pairs = play.through()
+    with bank.opened(
+        store, game.recipe, [game.evaluation.digest], normalise=normalise, spread=spread.at_most(game.budget),
+        parents=[plan_run], progress=progress,
+    ) as opened:  # fmt: skip
+        play = Play(game, players, opened)
+        asked, pairs = play.through()
     rows = _measure(play, looked_at, asked, pairs)
     with store.run(
         "interact",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from influence import bank
+from influence.bank import Bank, Retrained, Retraining
 from influence.games.game import DELETION, Game
 from influence.games.interactions import Functional, asked_for, deletion, interaction, slices_of, subsets, total
 from influence.games.shapley import Sampler, sampler, sampling_error
@@ -22,8 +22,6 @@ from influence.statistics.outcomes import outcome
 from influence.statistics.panels import Outcome
 from lineage.errors import EarmarkError
 from lineage.selection.slices import FrozenSlice
-from lineage.store import Store
-from training.progress import Progress
 
 STEP = 4  # pairs trained between two looks at the standard error
 MOST_PAIRS = 256
@@ -43,19 +41,15 @@ class Asked:
 class Play:
     """A game at work: has coalitions trained as they are asked for, and holds what came of them."""
 
-    def __init__(
-        self, store: Store, game: Game, players: Sequence[FrozenSlice], plan: str, workers: int, progress: Progress
-    ) -> None:
-        self.store = store
+    def __init__(self, game: Game, players: Sequence[FrozenSlice], bank: Bank) -> None:
+        self.store = bank.store
         self.game = game
         self.players = players
-        self.done: dict[int, tuple[bank.Retrained | None, ...]] = {}
+        self.done: dict[int, tuple[Retrained | None, ...]] = {}
         self.failures: dict[str, str] = {}
         self.trained = 0
         self.wall_s = 0.0
-        self._plan = plan
-        self._workers = workers
-        self._progress = progress
+        self._bank = bank
 
     @property
     def n(self) -> int:
@@ -122,7 +116,7 @@ class Play:
         missing = [c for c in coalitions if c not in self.done]
         recipe, seeds, whole = self.game.recipe, self.game.seeds, (1 << self.n) - 1
         retrainings = [
-            bank.Retraining(
+            Retraining(
                 seed,
                 {self.players[i].set_digest: 0.0 for i in slices_of(whole & ~c)},
                 recipe.checkpoints if c == whole and seed == recipe.seed else 0,
@@ -133,10 +127,7 @@ class Play:
         ]
         if not retrainings:
             return
-        filled = bank.fill(
-            self.store, recipe, retrainings, [self.game.evaluation.digest], normalise=self.game.normalise,
-            workers=self._workers, parents=[self._plan], progress=self._progress,
-        )  # fmt: skip
+        filled = self._bank.fill(retrainings)
         for i, c in enumerate(missing):
             self.done[c] = filled.results[i * len(seeds) : (i + 1) * len(seeds)]
         self.failures |= filled.errors

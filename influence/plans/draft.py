@@ -55,6 +55,8 @@ def draft(store: Store, recipe: Recipe | None = None, where: str | None = None) 
         "statistics:",
         "  margins: {wer: 3}                     # points of WER that count as none",
         "  # sequential: {looks: [2, 3, 5, 8]}   # what is settled gets no more seeds; takes the line 'seeds' away",
+        "# budget: {retrainings: 100, hours: 8}  # of all workers together; looks that do not fit any more are left out",
+        "# order: gradients                      # begin with the largest effects that gradients on record foretell",
         "",
         "# Of which slice do you expect no effect? It shows that the audit does not cry wolf.",
         _null(store, plan, attributes),

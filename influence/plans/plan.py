@@ -118,6 +118,7 @@ def _record(store: Store, asked: Request) -> RunInfo:
         "causes": asked.causes.model_dump(mode="json") if asked.causes else None,
         "declaration": asked.declaration.to_json(),
         "normalise": asked.normalise,
+        "budget": asked.budget.model_dump(mode="json", exclude_none=True),
         "fail_on": list(asked.fail_on),
         "amends": asked.amends,
     }

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from influence.causes.graph import CausalGraph
+from influence.executors import Spread
 from influence.interventions import Kind, Remove
 from influence.plans.controls import Match
 from influence.statistics.effects import MARGINS, Declaration
@@ -41,6 +42,7 @@ from training.statistics.bootstrap import LEVEL, REPLICATES
 
 SEEDS = 3
 CONTROLS = 2  # random removals of each size per seed
+Order = Literal["declared", "gradients"]
 Condition = Literal["refuted", "unsupported", "hurts", "failures", "power", "null"]
 CONDITIONS = {
     "refuted": "a hypothesis is refuted",
@@ -107,9 +109,12 @@ class Planted(_Part):
 
 
 class Budget(_Part):
-    """The most that may be spent; a plan that needs more is refused before it begins."""
+    """The most that may be spent on what is not on record already (see `influence.plans.budget`)."""
 
-    retrainings: int | None = Field(default=None, ge=1, description="Retrainings, those on record not counted.")
+    retrainings: int | None = Field(default=None, ge=1, description="Retrainings.")
+    hours: float | None = Field(
+        default=None, gt=0, description="Hours of work, of all workers together, with evaluations."
+    )
 
 
 class Looks(_Part):
@@ -170,6 +175,11 @@ class Executor(_Part):
         default=None, description="Of the Ray cluster: local, auto, host:port or ray://host:port."
     )
 
+    @property
+    def spread(self) -> Spread:
+        """As executors take it."""
+        return Spread(self.kind, self.workers, self.address)
+
 
 class AuditPlan(Written):
     """An audit as it is declared. Sets are named by name or digest."""
@@ -197,6 +207,11 @@ class AuditPlan(Written):
     )
     amends: str | None = Field(None, min_length=8, description="Digest of the plan that this one changes.")
     executor: Executor = Field(Executor(), description="How the work is spread; no part of the digest.")
+    order: Order = Field(
+        "declared",
+        description="Which retrainings begin first: as declared, or those of the largest effects that gradients on record "
+        "foretell; no part of the digest, for it changes no result.",
+    )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

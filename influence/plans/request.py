@@ -16,7 +16,7 @@ from influence.causes.graph import CausalGraph
 from influence.interventions import Intervention
 from influence.plans import hypotheses
 from influence.plans.hypotheses import Hypothesis
-from influence.plans.planfile import AuditPlan, Controls, Planted, SliceEntry
+from influence.plans.planfile import AuditPlan, Budget, Controls, Planted, SliceEntry
 from influence.statistics.effects import Declaration
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
@@ -50,7 +50,7 @@ class Request:
     hypotheses: tuple[Hypothesis, ...]
     declaration: Declaration
     normalise: str
-    most: int | None
+    budget: Budget
     fail_on: tuple[str, ...]
     amends: str | None
     causes: CausalGraph | None
@@ -80,7 +80,8 @@ class Request:
                 "hypotheses": sorted(str(h) for h in self.hypotheses),
                 "declaration": self.declaration.to_json(),
                 "normalise": self.normalise,
-                "budget": self.most,
+                "budget": self.budget.retrainings,
+                **({} if self.budget.hours is None else {"hours": self.budget.hours}),
                 "fail_on": sorted(self.fail_on),
                 "amends": self.amends,
                 **({"causes": self.causes.essence} if self.causes else {}),
@@ -132,7 +133,7 @@ def request(store: Store, plan: AuditPlan) -> Request:
         plan.name, recipe, population, evaluation, tuple(train), tuple(tested), tuple(plan.interventions),
         tuple(i.essence(store) for i in plan.interventions), tuple(added), plan.chosen_seeds(), plan.controls, plan.null,
         plan.planted, claims, declaration,
-        plan.statistics.normalise, plan.budget.retrainings, plan.fail_on, _amended(store, plan.amends),
+        plan.statistics.normalise, plan.budget, plan.fail_on, _amended(store, plan.amends),
         plan.causes, claims_of(store, plan.causes, tested) if plan.causes else (),
     )  # fmt: skip
 

@@ -95,6 +95,7 @@ def asked(record: AuditRecord) -> Markup:
         ("Families", _FAMILIES + (_SCREENED if stated.get("screening") else _DECLARED)),
         ("Causal graph", "; ".join(f"{a} → {b}" for a, b in (declared.get("causes") or {}).get("edges", ()))),
         ("Null slices", join(map(name, declared.get("null") or ()), ", ")),
+        ("Budget", ", ".join(f"{v:g} {k}" for k, v in (declared.get("budget") or {}).items())),
         ("Planted", ", ".join(f"{k} {v}" for k, v in (declared.get("planted") or {}).items())),
         ("Fails on", ", ".join(declared.get("fail_on") or ())),
     ]
@@ -177,6 +178,7 @@ def looks(record: AuditRecord) -> Markup:
                 ("Spending of the error", spending),
                 ("Retrainings", f"{needed} of the {planned} of the fixed design"),
                 ("Saved", formats.percent(1 - needed / planned, 0) if planned else None),
+                ("Stopped by the budget", record.stopped),
             ]
         )
     ]

@@ -58,6 +58,7 @@ def to_json(record: AuditRecord) -> dict[str, Any]:
         "discoveries": [_search(s) for s in record.beside.searches],
         "failed": list(record.failed),
         "failures": dict(record.failures),
+        "stopped": record.stopped or None,
         "costs": asdict(record.costs),
         "code": record.code,
         "environments": [asdict(s) for s in record.settings],

@@ -77,8 +77,9 @@ class Setting:
 class AuditRecord:
     """One audit. `declared` is the configuration of its plan, `laid_out` what the plan came to, without folders of a machine.
 
-    `failures` gives the kind of error by retraining. `model` is a retraining on all data, where one is on record; `beside`
-    are games, gaps, forecasts and discoveries about the same recipe, model and sets.
+    `failures` gives the kind of error by retraining, `stopped` the look that the budget did not reach for. `model` is a
+    retraining on all data, where one is on record; `beside` are games, gaps, forecasts and discoveries about the same recipe,
+    model and sets.
     """
 
     audit: str
@@ -96,6 +97,7 @@ class AuditRecord:
     checks: tuple[Check, ...]
     failed: tuple[str, ...]
     failures: Mapping[str, str]
+    stopped: str
     costs: Costs
     settings: tuple[Setting, ...]
     code: str
@@ -164,6 +166,7 @@ def read(store: Store, ref: str) -> AuditRecord:
         checks=checks,
         failed=met(declared.get("fail_on") or (), effects, answers, checks, failures),
         failures=failures,
+        stopped=done.result.get("stopped", ""),
         costs=_costs(store, done, plan, trained, since),
         settings=_settings(trained),
         code=done.code_version,

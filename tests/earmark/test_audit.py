@@ -34,7 +34,7 @@ def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureF
     assert drafted["slices"] == ["accent=*"]
     plan = here / "plan.yaml"
     fields = {**drafted, "slices": ["accent=north"], "seeds": 2, "controls": {"number": 0}, "hypotheses": [CLAIM]}
-    fields |= {"causes": "accent -> errors"}
+    fields |= {"causes": "accent -> errors", "budget": {"retrainings": 9}}
     plan.write_text(yaml.safe_dump(fields))
 
     earmark("audit", "check", str(plan), *store)
@@ -50,6 +50,7 @@ def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureF
     looked = json.loads(said(capsys))
     assert looked["causes"] == [{"slice": "accent=north", "adjusted_for": []}]
     assert (looked["retrainings_on_record"], looked["on_record"], looked["seconds"]) == (4, True, 0.0)
+    assert (looked["cpu_seconds"], looked["budget"]) == (0.0, {"retrainings": 9})
     earmark("audit", "run", str(plan), "--json", *store)
     done = json.loads(said(capsys))
     assert (done["status"], done["trained"], done["audit"]) == (0, 0, looked["digest"])

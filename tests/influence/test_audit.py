@@ -13,10 +13,12 @@ import pytest
 from scipy import stats
 
 from influence import bank
-from influence.audit import AuditReport, _Rounds, audit, findings, run
+from influence.audit import AuditReport, audit, findings, run
+from influence.executors import ALONE
 from influence.plans.plan import freeze
-from influence.plans.planfile import AuditPlan, Executor
+from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
+from influence.rounds import Rounds
 from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
@@ -147,7 +149,6 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
         {"slices": ["accent=north"], "controls": -1},
         {"slices": ["accent=north"], "match": "age"},
         {"slices": ["accent=north"], "margin": -1},
-        {"slices": ["accent=north"], "workers": 0},
         {"slices": ["accent=north"], "metrics": ["mos"]},
         {"slices": ["accent=north"], "metrics": ["loss"], "sequential": Sequential((2, 3))},
         {"slices": ["accent=north"], "seeds": 4, "sequential": Sequential((2, 3))},
@@ -170,7 +171,7 @@ def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
     statistics = {"margins": {"loss": margin}, "replicates": 200, "sequential": looks.to_json()}
     asked = {"recipe": short, "slices": SLICES, "controls": {"number": 1}, "statistics": statistics}
     plan = AuditPlan.parse(asked)
-    real, calls = bank.fill, []
+    real, calls = bank.Bank.fill, []
 
     def killed(*arguments: object, **options: object) -> bank.Filled:
         calls.append(arguments)
@@ -178,7 +179,7 @@ def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
             raise KeyboardInterrupt
         return real(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(bank, "fill", killed)
+    monkeypatch.setattr(bank.Bank, "fill", killed)
     with pytest.raises(KeyboardInterrupt):
         run(fresh, plan)
     monkeypatch.undo()
@@ -189,8 +190,8 @@ def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
     assert found.trained <= found.retrainings - 14 <= 5  # all data, two slices, their controls
     # more on record than was needed changes nothing
     audit(fresh, short, slices=SLICES, seeds=3, controls=1, replicates=20)
-    again = _Rounds(fresh, freeze(fresh, request(fresh, plan)))
-    effects, _ = again.carry_out(Executor(), silent)
+    again = Rounds(fresh, freeze(fresh, request(fresh, plan)))
+    effects, _ = again.carry_out(ALONE, silent)
     assert tuple(effects) == found.effects
     assert again.trained == 0
 
@@ -241,10 +242,11 @@ def test_retrainings_that_fail_are_reported_and_the_rest_is_measured(
 SCRIPT = """
 import sys
 from influence.audit import audit
+from influence.executors import Spread
 from lineage.store import Store
 from training.recipe import Recipe
 recipe = Recipe.load(sys.argv[2])
-audit(Store.open(sys.argv[1]), recipe, slices=["accent=*"], seeds=2, controls=1, workers=2, replicates=100)
+audit(Store.open(sys.argv[1]), recipe, slices=["accent=*"], seeds=2, controls=1, spread=Spread(workers=2), replicates=100)
 """
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from influence.bank import Retraining, fill, recorded
+from influence.bank import Retraining, fill, opened, recorded
+from influence.executors import Spread
 from lineage.selection import leakage
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice, freeze
@@ -67,8 +68,8 @@ def test_adapters_too(fresh: Store, recipe: Recipe, test_set: str) -> None:
     assert mine["loss"].to_pylist() == pytest.approx(other.table["loss"].to_pylist(), rel=1e-6)
 
 
-def test_a_bank_looks_for_leaks_once(
-    fresh: Store, recipe: Recipe, test_set: str, monkeypatch: pytest.MonkeyPatch
+def test_a_bank_looks_for_leaks_and_warns_once_over_all_rounds(
+    fresh: Store, recipe: Recipe, test_set: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = []
 
@@ -80,8 +81,13 @@ def test_a_bank_looks_for_leaks_once(
     monkeypatch.setattr(leakage, "_leakage", counted)
     monkeypatch.setattr(leakage, "_known", {})
     short = recipe.variant(epochs=1, evaluate=["test"])
-    filled = fill(fresh, short, [Retraining(seed) for seed in (70, 71, 72)], [test_set])
-    assert filled.trained == 3
+    with fresh.run("plan") as plan:
+        pass
+    with opened(fresh, short, [test_set], parents=[plan.id]) as bank:
+        filled = [bank.fill([Retraining(seed) for seed in seeds]) for seeds in ((70, 71), (72,))]
+    assert [f.trained for f in filled] == [2, 1]
+    warned = [r.getMessage() for r in caplog.records if "leakage" in r.getMessage()]
+    assert len(warned) == len(set(warned)) > 0
     assert asked == [(resolve_set(fresh, recipe.train).digest, test_set)]
 
 
@@ -111,15 +117,19 @@ def test_a_retraining_that_fails_is_reported_and_the_others_are_done(
 
 def test_progress_tells_of_every_retraining(fresh: Store, recipe: Recipe, test_set: str) -> None:
     told: list[tuple[int, int, str]] = []
-    fill(fresh, recipe, [Retraining(0), Retraining(1)], [test_set], progress=lambda *a: told.append(a))
-    assert [t[:2] for t in told] == [(0, 2), (1, 2), (2, 2)]
+    with opened(fresh, recipe, [test_set], progress=lambda *a: told.append(a)) as bank:
+        bank.fill([Retraining(0), Retraining(1)])
+        bank.fill([Retraining(2)])
+    assert [t[:2] for t in told] == [(0, 2), (1, 2), (2, 2), (2, 3), (3, 3)]
 
 
 @pytest.mark.slow
-def test_workers_make_the_same_models(recipe: Recipe, tmp_path: Path) -> None:
+def test_workers_rounds_and_order_make_the_same_models(recipe: Recipe, tmp_path: Path) -> None:
     stores = [make_store(tmp_path / n) for n in ("one", "two")]
     asked = [Retraining(seed) for seed in range(4)]
-    made = [
-        fill(s, recipe, asked, [resolve_set(s, "test").digest], workers=w) for s, w in zip(stores, (1, 2), strict=True)
-    ]
-    assert [r.model_id for r in made[0].results if r] == [r.model_id for r in made[1].results if r]
+    one, two = ([resolve_set(s, "test").digest] for s in stores)
+    made = fill(stores[0], recipe, asked, one)
+    with opened(stores[1], recipe, two, spread=Spread(workers=2)) as bank:
+        rounds = [bank.fill(part) for part in (asked[3:], asked[:3][::-1])]
+    again = [r for filled in rounds for r in filled.results][::-1]
+    assert [r.model_id for r in made.results if r] == [r.model_id for r in again if r]

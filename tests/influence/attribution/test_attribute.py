@@ -137,8 +137,9 @@ def test_adapters_too(store: Store, recipe: Recipe) -> None:
 SCRIPT = """
 import sys
 from influence.attribution.attribute import attribute
+from influence.executors import Spread
 from lineage.store import Store
-attribute(Store.open(sys.argv[1]), sys.argv[2], method="tracin", targets=["all"], workers=2, block=2)
+attribute(Store.open(sys.argv[1]), sys.argv[2], method="tracin", targets=["all"], spread=Spread(workers=2), block=2)
 """
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from influence.executors import Job
+from influence.executors import Executor, Job, Outcome
 from lineage.errors import EarmarkError
 
 HERE = "tests.influence.executors.jobs"
@@ -48,6 +49,23 @@ def dawdle(mark: str) -> None:
     """Says that it has begun, and never ends."""
     Path(mark).write_text(str(os.getpid()))
     time.sleep(600)
+
+
+def done(runner: Executor, jobs: Sequence[Job]) -> list[Outcome]:
+    """Have jobs done by workers that are there for them alone."""
+    with runner as team:
+        return list(team.run(jobs))
+
+
+def leave_early(team: Executor, mark: Path) -> int:
+    """Turn away from a run in the middle: its busy worker ends; the idle one serves on, and its process id is returned."""
+    outcomes = team.run([job("dawdle", mark=str(mark)), job("who", x=1)])
+    idle: int = next(iter(outcomes)).value[1]
+    busy = int(wait_for(mark))
+    outcomes.close()  # type: ignore[attr-defined]
+    wait_gone(busy)
+    assert next(iter(team.run([job("who", x=2)]))).value[1] == idle
+    return idle
 
 
 def job(name: str, affinity: str = "", **arguments: object) -> Job:

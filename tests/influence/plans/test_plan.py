@@ -58,6 +58,7 @@ def test_one_question_has_one_digest(fresh: Store, fields: dict[str, Any], tmp_p
     same = [
         {"name": "another name"},
         {"executor": {"workers": 7}},
+        {"order": "gradients"},
         {"train": "train", "evaluate": "test"},
         {"train": resolve_set(fresh, "train").digest},
         {"slices": "accent=north"},
@@ -75,7 +76,7 @@ def test_one_question_has_one_digest(fresh: Store, fields: dict[str, Any], tmp_p
         {"controls": {"number": 2}}, {"controls": {"number": 1, "match": "speakers"}}, {"fail_on": []}, {"planted": None},
         {"interventions": [{"kind": "remove", "variants": True}]}, {"statistics": {"margins": {"wer": 4}}},
         {"look_at": ["noise=hum"]}, {"null": []}, {"recipe": {**fields["recipe"], "epochs": 2}}, {"evaluate": "train"},
-        {"budget": {"retrainings": 5}},
+        {"budget": {"retrainings": 5}}, {"budget": {"retrainings": 5, "hours": 2}}, {"budget": {"hours": 2}},
     ]  # fmt: skip
     digests = [_digest(fresh, {**fields, **change}) for change in different]
     assert len({first, *digests}) == len(digests) + 1
@@ -98,6 +99,9 @@ def test_mistakes_in_a_plan_are_told(fresh: Store, fields: dict[str, Any]) -> No
         ({"amends": "0123456789"}, "0 plans on record begin with"),
         ({"controls": {"curve": [36]}}, "needs more than 36"),
         ({"statistics": {"level": 2}}, "level"),
+        ({"budget": {"hours": 0}}, "budget.hours"),
+        ({"executor": {"worker": 2}}, "executor.worker"),
+        ({"executor": {"kind": "slurm"}}, "executor.kind"),
         ({"slices": [{"name": "x", "set": "nowhere"}]}, "nowhere"),
         ({"statistics": {"sequential": {"looks": [2, 3]}}, "seeds": 4}, "make them equal"),
         ({"statistics": {"sequential": {"looks": [1, 2]}}}, "looks after 1, 2 seeds"),
