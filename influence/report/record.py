@@ -149,7 +149,7 @@ def read(store: Store, ref: str) -> AuditRecord:
     since = [r for r in trained if plan is None or places[r.id].position > places[plan.id].position]
     sets = {s.digest: s for s in reversed(sample_sets(store))}  # by the name that each had first
     data = [sets.get(digest) for digest in (*done.inputs, "", "")[:2]]
-    whole = [r.id for r in trained if not _changed(r, done)]
+    whole = [r.id for r in trained if not _changed(r, done, plan)]
     return AuditRecord(
         audit=done.config["audit"],
         name=_name(done, plan),
@@ -242,9 +242,11 @@ def _settings(trained: Iterable[RunInfo]) -> tuple[Setting, ...]:
     return tuple(Setting(n, code, json.loads(environment)) for (code, environment), n in ordered)
 
 
-def _changed(training: RunInfo, done: RunInfo) -> bool:
-    """Whether anything but the seed was other than the recipe on all data."""
+def _changed(training: RunInfo, done: RunInfo, plan: RunInfo | None) -> bool:
+    """Whether anything but the seed was other than the recipe on all data; of the recipe's fields only steps may be."""
     otherwise = any(training.config.get(name) for name in ("weights", "substitutes", "augment_for"))
+    if plan is not None and "recipe" in plan.config and "recipe" in training.config:
+        otherwise = otherwise or training.config["recipe"].get("steps") != plan.config["recipe"].get("steps")
     return otherwise or training.inputs[:1] != done.inputs[:1]
 
 
