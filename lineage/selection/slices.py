@@ -41,6 +41,7 @@ NAMED = re.compile(r"\s*([\w][\w .=&+-]*?)\s*:\s+(\S.*)", re.DOTALL)
 
 EXPRESSIONS = {
     "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "FUNCTION", "OPERATOR",
+    "TYPE",
 }  # fmt: skip
 REFUSED = {
     "SUBQUERY": "a subquery",

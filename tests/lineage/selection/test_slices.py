@@ -31,6 +31,7 @@ def test_short_and_long_forms_mean_the_same(store: Store, population: SampleSet)
     assert short.equals(select(store, Slice.parse("accent = 'north'"), population.digest))
     assert len(short) == 12
     assert chosen(store, "accent=north & noise=hum", population) == {"north/hum"}
+    assert chosen(store, "length(noise)::VARCHAR = '3'", population) == {"north/hum", "south/hum", "west/hum"}
     assert chosen(store, "accent != 'north' -- a remark", population) == {
         "south/clean", "south/hum", "west/clean", "west/hum"
     }  # fmt: skip
