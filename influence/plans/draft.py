@@ -13,7 +13,7 @@ import yaml
 
 from influence.plans.outlook import outlook
 from influence.plans.plan import sketch
-from influence.plans.planfile import CONDITIONS, SEEDS, AuditPlan
+from influence.plans.planfile import CONDITIONS, SEEDS, AuditPlan, Planted
 from influence.plans.request import request
 from lineage.errors import EarmarkError
 from lineage.selection import slices
@@ -61,7 +61,7 @@ def draft(store: Store, recipe: Recipe | None = None, where: str | None = None) 
         "# Of which slice do you expect no effect? It shows that the audit does not cry wolf.",
         _null(store, plan, attributes),
         "# A corrupted random slice, which the audit must find to hurt: it shows that the audit could have found something.",
-        "# planted: {share: 0.1, words: 0.5}",
+        f"# planted: {{share: {Planted().share:g}, words: {Planted().words:g}}}",
         "",
         "# What do you claim? Nobody can claim it once results are on record.",
         "# hypotheses:",
@@ -78,10 +78,14 @@ def draft(store: Store, recipe: Recipe | None = None, where: str | None = None) 
 
 
 def newest_recipe(store: Store) -> Recipe:
-    """The recipe of the newest training on record that is nobody's retraining."""
-    for run in reversed(store.runs()):
-        if run.kind == "train" and run.status == "completed" and "depends" in run.config and not run.config["weights"]:
-            return Recipe.parse(run.config["recipe"])
+    """The recipe of the newest training on record; of a retraining, the recipe of the plan that it was done for."""
+    runs = {run.id: run for run in store.runs()}
+    for run in reversed(runs.values()):
+        if run.kind == "train" and run.status == "completed" and "depends" in run.config:
+            behind = [runs[parent] for parent in run.parents if parent in runs] or [run]
+            for one in behind:
+                if "recipe" in one.config:
+                    return Recipe.parse(one.config["recipe"])
     raise EarmarkError("nothing was trained yet — name a recipe: --recipe recipe.yaml")
 
 

@@ -43,6 +43,7 @@ from training.statistics.bootstrap import LEVEL, REPLICATES
 SEEDS = 3
 CONTROLS = 2  # random removals of each size per seed
 Order = Literal["declared", "gradients"]
+NULL = "null"  # YAML reads the bare word as nothing, both as the name of the field and as a condition
 Condition = Literal["refuted", "unsupported", "hurts", "failures", "power", "null"]
 CONDITIONS = {
     "refuted": "a hypothesis is refuted",
@@ -101,10 +102,13 @@ class Controls(_Part):
 
 
 class Planted(_Part):
-    """A positive control: words are corrupted in a random slice, and the audit must find that it hurts."""
+    """A positive control: words are corrupted in a random slice, and the audit must find that it hurts.
 
-    share: float = Field(default=0.1, gt=0, lt=1, description="Share of the training set that is corrupted.")
-    words: float = Field(default=0.5, gt=0, le=1, description="Share of their words that is.")
+    It has to do more harm than the margin, for what lies within the margin counts as no effect.
+    """
+
+    share: float = Field(default=0.2, gt=0, lt=1, description="Share of the training set that is corrupted.")
+    words: float = Field(default=1.0, gt=0, le=1, description="Share of their words that is.")
     seed: int = Field(default=0, ge=0, lt=2**32, description="Which.")
 
 
@@ -222,7 +226,7 @@ class AuditPlan(Written):
     def parse(cls, fields: Any, where: str | None = None) -> Self:
         """See `Written`."""
         if isinstance(fields, Mapping):
-            fields = dict(fields)
+            fields = {NULL if name is None else name: value for name, value in fields.items()}
             recipe = fields.get("recipe")
             if isinstance(recipe, str):
                 beside = Path(where).parent if where else Path()
@@ -240,6 +244,11 @@ class AuditPlan(Written):
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Mapping) else value
+
+    @field_validator("fail_on", mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        return [NULL if name is None else name for name in value] if isinstance(value, list | tuple) else value
 
     @property
     def trained(self) -> Recipe:

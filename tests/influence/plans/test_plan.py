@@ -250,9 +250,16 @@ def test_a_draft_is_a_plan(fresh: Store, report: AuditReport, fields: dict[str, 
     text = draft(fresh)
     plan = AuditPlan.parse(yaml.safe_load(text))
     assert plan.slices == ("accent=*", "noise=*")
+    assert plan.recipe == AuditPlan.parse(fields).recipe  # not that of the retraining with another seed that came last
     assert "of them on record" in text.splitlines()[0]
     assert 'null: ["' in text
     assert len(sketch(fresh, request(fresh, plan)).train) == 5
+    wished = text.replace("# null:", "null:").replace("# planted:", "planted:").replace("[refuted,", "[null, power,")
+    plan = AuditPlan.parse(yaml.safe_load(wished))
+    assert plan.fail_on == ("null", "power", "failures")
+    assert plan.planted is not None
+    assert set(plan.null) <= {s.name for s in sketch(fresh, request(fresh, plan)).train}
+    assert plan.null
     empty = Store.init(fresh.root.parent / "empty")
     with pytest.raises(EarmarkError, match="nothing was trained yet"):
         draft(empty)
