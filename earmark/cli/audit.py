@@ -242,7 +242,7 @@ def _print(done: AuditReport, as_json: bool) -> None:
     for h in done.hypotheses:
         say(f"{h.verdict}: {h.sentence} (p {h.p_adjusted:.3f}); {h.reason}")
     for c in done.checks:
-        say(f"{c.slice}: {c.said} ({c.verdict})")
+        say(str(c))
     for j in done.causes:
         say(line(j))
     say(f"points of WER; positive: worse under the intervention. audit {short(done.audit)}, {done.retrainings} retrainings, "

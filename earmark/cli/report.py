@@ -52,7 +52,7 @@ def report(
         if e.metric == "wer" and e.train_slice == e.eval_slice:
             say(f"{e.verdict}: {sentence(e)}")
     for c in found.checks:
-        say(f"{c.slice}: {c.said} ({c.verdict})")
+        say(str(c))
     for told in (schedules.lines, games.lines, causes.lines, forecasts.lines, discovered.lines):
         for line in told(found):
             say(line)

@@ -34,7 +34,10 @@ def demo(
     executor: ExecutorOption = None,
     address: AddressOption = None,
 ) -> None:
-    """The main job on the embedded corpus: what each slice of the training data did to the errors."""
+    """The main job on the embedded corpus: what each slice of the training data did to the errors.
+
+    With --no-serve, status 1 if the audit does not find what was planted, or something where there is nothing.
+    """
     from earmark.demo.findings import print_findings
     from earmark.demo.job import main_job, open_or_make
 
@@ -43,5 +46,7 @@ def demo(
     print_findings(outcome)
     if serve:
         dashboard(store, port)
-    else:
-        say(f"see it in a browser: earmark dashboard --store {store}")
+        return
+    say(f"see it in a browser: earmark dashboard --store {store}")
+    if outcome.audit.status:
+        raise typer.Exit(outcome.audit.status)

@@ -9,11 +9,13 @@ from earmark.demo.corpus import NULL_ACCENT
 from earmark.demo.job import Outcome
 from influence.attribution.fidelity import Correlation
 from influence.audit import findings
+from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
+from lineage.selection.slices import WHOLE
 
 
 def print_findings(outcome: Outcome) -> None:
-    """Word error rates by slice; what each slice of the training data does to its own errors; how far gradients agree."""
+    """Word error rates by slice; what each slice of the training data does to its own errors; how far to believe that."""
     terminal = console()
     terminal.print(_rates(outcome))
     terminal.print(_effects(outcome))
@@ -21,6 +23,13 @@ def print_findings(outcome: Outcome) -> None:
         "Points of WER, 95 % intervals. Positive: the model is worse without that part of its training data. "
         f"'{NULL_ACCENT}' is already known to the base model: the built-in null."
     )
+    p = outcome.audit.effect(PLANTED, WHOLE.name)
+    say(
+        "The audit's checks of itself (without the recordings whose words were corrupted on purpose: "
+        f"{100 * p.estimate:+.1f}, {_ends(p.low, p.high)}):"
+    )
+    for check in outcome.audit.checks:
+        say(f"  {check}")
     f = outcome.fidelity
     say(
         f"Gradients ({f.method}) against retraining over {len(f.cells)} cells, {f.metric}: Spearman {_span(f.spearman)}, "

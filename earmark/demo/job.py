@@ -1,6 +1,6 @@
 """The main job on the embedded corpus: from recordings to what each slice of them did to the errors.
 
-    corpus → ingest → recorded transforms → train → evaluate → leave slices out → attribute by gradients
+    corpus → ingest → recorded transforms → train → evaluate → audit by a plan → attribute by gradients
 
 Every step is an ordinary call of the packages, with nothing that a user could not do with their own recordings, and every
 step is found again when it is on record: a second call computes nothing.
@@ -17,8 +17,9 @@ from pathlib import Path
 from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
 from influence.attribution.attribute import Attribution, attribute
 from influence.attribution.fidelity import Fidelity, fidelity
-from influence.audit import AuditReport, audit
+from influence.audit import AuditReport, run
 from influence.executors import ALONE, Spread
+from influence.plans.planfile import AuditPlan
 from lineage.derivation.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
@@ -29,13 +30,9 @@ from lineage.store import Store
 from training.evaluation.evaluate import Evaluation, evaluate
 from training.fit import TrainedModel, train
 from training.progress import Progress
-from training.recipe import Recipe
 
 RATE = 16_000
-SLICES = ("accent=*", "noise=hum", "noise=babble")
-SEEDS = 4
 METHOD = "adam_tracin"
-MARGIN = 0.05  # five points of WER: less than that counts as none
 
 Stage = Callable[[str], AbstractContextManager[Progress]]
 
@@ -51,9 +48,9 @@ class Outcome:
     fidelity: Fidelity
 
 
-def recipe() -> Recipe:
-    """The demo's recipe."""
-    return Recipe.load(Path(__file__).with_name("recipe.yaml"))
+def plan() -> AuditPlan:
+    """What the demo asks; its recipe is what the demo trains."""
+    return AuditPlan.load(Path(__file__).with_name("plan.yaml"))
 
 
 def open_or_make(root: Path) -> Store:
@@ -72,17 +69,15 @@ def main_job(
         make_corpus(corpus, report)
     with stage("recording the data") as report:
         record(store, corpus, report)
-    plan = recipe()
+    asked = plan()
     with stage("fine-tuning the model") as report:
-        model = train(store, plan, progress=report)
+        model = train(store, asked.recipe, progress=report)
     with stage("evaluating it by slice") as report:
         evaluation = evaluate(store, model.model_id, "demo/test", progress=report)
     with stage("retraining without each slice") as report:
-        audited = audit(
-            store, plan, slices=SLICES, seeds=SEEDS, spread=spread, margin=MARGIN, progress=report,
-        )  # fmt: skip
+        audited = run(store, asked, spread=spread, progress=report)
     with stage("attributing by gradients") as report:
-        targets = ("all", *SLICES)
+        targets = ["all", *map(str, asked.slices)]
         attributed = attribute(
             store, model.model_id, method=METHOD, targets=targets, spread=spread, progress=report,
         )  # fmt: skip

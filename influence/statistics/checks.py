@@ -27,6 +27,10 @@ class Check:
     holds: bool
     said: str
 
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.slice}: {self.said} ({self.verdict})"
+
 
 def check(found: Sequence[Effect], *, planted: bool, null: Sequence[str]) -> tuple[Check, ...]:
     """Hold what was found against what a plan expects of its planted slice and of its null slices."""
