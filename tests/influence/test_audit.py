@@ -1,13 +1,6 @@
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pytest
 from scipy import stats
@@ -237,43 +230,3 @@ def test_retrainings_that_fail_are_reported_and_the_rest_is_measured(
     mended = audit(fresh, short, **asked, level=0.9)  # type: ignore[arg-type]
     assert not mended.failures
     assert not mended.reused  # it was tried again
-
-
-SCRIPT = """
-import sys
-from influence.audit import audit
-from influence.executors import Spread
-from lineage.store import Store
-from training.recipe import Recipe
-recipe = Recipe.load(sys.argv[2])
-audit(Store.open(sys.argv[1]), recipe, slices=["accent=*"], seeds=2, controls=1, spread=Spread(workers=2), replicates=100)
-"""
-
-
-@pytest.mark.slow
-def test_a_killed_audit_goes_on_and_repeats_nothing(short: Recipe, tmp_path: Path) -> None:
-    killed, whole = make_store(tmp_path / "killed"), tmp_path / "whole"
-    shutil.copytree(killed.root, whole)
-    (tmp_path / "recipe.yaml").write_text(short.model_dump_json())
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", SCRIPT, str(killed.root), str(tmp_path / "recipe.yaml")]
-    process = subprocess.Popen(command, cwd=root, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while len(_finished(killed)) < 3 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)  # the parent alone: the workers have to notice by themselves
-    process.wait()
-    time.sleep(0.5)
-    before = _finished(killed)
-    assert 3 <= len(before) < 10
-    after = audit(killed, short, slices=["accent=*"], seeds=2, controls=1, replicates=100)
-    assert (after.retrainings, after.trained) == (10, 10 - len(before))
-    trained = [r for r in killed.runs() if r.kind == "train" and r.status == "completed"]
-    assert len({r.key for r in trained}) == len(trained) == 10
-    assert before <= {r.id for r in trained}
-    undisturbed = audit(Store.open(whole), short, slices=["accent=*"], seeds=2, controls=1, replicates=100)
-    assert [asdict(e) for e in undisturbed.effects] == [asdict(e) for e in after.effects]
-
-
-def _finished(store: Store) -> set[str]:
-    return {r.id for r in store.runs() if r.kind == "train" and r.status == "completed"}
