@@ -54,7 +54,8 @@ def audits(store: Store) -> tuple[Audit, ...]:
         """
         SELECT e.audit, e.run_id, coalesce(r.job, '') AS job, r.started AS at,
                list_sort(list(DISTINCT e.metric), 'DESC') AS metrics,
-               count(DISTINCT e.train_slice) AS train_slices, count(DISTINCT e.eval_slice) AS eval_slices
+               count(DISTINCT e.train_slice) FILTER (coalesce(e.intervention, 'remove') = 'remove') AS train_slices,
+               count(DISTINCT e.eval_slice) AS eval_slices
         FROM effects e JOIN runs r ON r.run_id = e.run_id
         GROUP BY e.audit, e.run_id, r.job, r.started
         QUALIFY row_number() OVER (PARTITION BY e.audit ORDER BY e.run_id DESC) = 1

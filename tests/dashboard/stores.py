@@ -247,8 +247,9 @@ def audited(store: Store, names: Sequence[str], strength: Mapping[str, float]) -
                         "verdict": verdict, "reason": "more errors without it" if clear else "the interval holds zero",
                     }
                 )  # fmt: skip
+    planted = {**rows[0], "train_slice": "planted", "intervention": "planted"}  # nothing that pages of slices speak of
     with store.run("ablate", job="tiny", config={"audit": audit}) as run:
-        run.append("effects", rows)
+        run.append("effects", [*rows, planted])
     return audit, frozen
 
 

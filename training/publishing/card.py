@@ -110,7 +110,7 @@ def findings(store: Store, model: Model) -> Findings:
 
 
 def _effects(store: Store, model: Model, run: RunInfo) -> list[Mapping[str, Any]]:
-    """The newest audit of this model's recipe on its training set."""
+    """The newest audit of this model's recipe on its training set, as far as it left slices out."""
     audits = [
         r.id
         for r in store.runs()
@@ -118,7 +118,10 @@ def _effects(store: Store, model: Model, run: RunInfo) -> list[Mapping[str, Any]
     ]
     if not audits:
         return []
-    query = "SELECT * FROM effects WHERE run_id = ? ORDER BY metric DESC, train_slice, eval_slice"
+    query = (
+        "SELECT * FROM effects WHERE run_id = ? AND coalesce(intervention, 'remove') = 'remove' "
+        "ORDER BY metric DESC, train_slice, eval_slice"
+    )
     rows: list[Mapping[str, Any]] = store.sql(query, [audits[-1]]).to_pylist()
     return rows
 

@@ -58,7 +58,8 @@ def found(able: Store) -> Findings:
             "metric": "wer", "estimate": 0.041, "low": 0.02, "high": 0.06, "level": 0.95, "control": -0.003, "seeds": 4,
             "verdict": "helps",
         }  # fmt: skip
-        run.append("effects", [effect, {**effect, "train_slice": "noise=hum", "verdict": "hurts"}])
+        planted = {"train_slice": "planted", "eval_slice": "all", "intervention": "planted", "verdict": "hurts"}
+        run.append("effects", [effect, {**effect, "train_slice": "noise=hum", "verdict": "hurts"}, {**effect, **planted}])
     return findings(able, model)
 
 
@@ -75,6 +76,7 @@ def test_figures_gaps_and_findings_stand_on_the_card(found: Findings) -> None:
     ):
         assert line in text, line
     assert "noise=hum" not in text  # measured on another slice than its own
+    assert "planted" not in text  # this model never learnt from corrupted words
     assert "1.0 %" not in text.replace("1.0 % to", "")  # a difference between models is no rate of this one
 
 
