@@ -47,7 +47,7 @@ REDUCTION = "Σ loss / Σ reference words over the target's utterances"
 
 @dataclass(frozen=True)
 class Attribution:
-    """What was attributed: `values` [n, K] of the training samples `ids` [n] (sorted) on the `targets` [K]."""
+    """What was attributed: `values` [n, K] of the samples trained on, `ids` [n] (sorted), on the `targets` [K]."""
 
     run_id: str
     model_id: str
@@ -133,7 +133,7 @@ def attribute(
         with np.load(store.artifact(part)) as held:
             pieces[unit["piece"], unit["start"] : unit["stop"]] = held["parts"]
             drops[unit["piece"]] = held["drop"]
-    values = chosen.combine(pieces, drops)
+    values = _by_sample(trajectory, chosen.combine(pieces, drops))
     with store.run(
         "attribute",
         job=f"{method} of {trajectory.opened.record.name}",
@@ -144,7 +144,7 @@ def attribute(
         package="influence",
     ) as run:
         run.append("influences", _rows(trajectory, settings, frozen, values))
-        run.result = {"units": len(units), "samples": size, "targets": len(frozen)}
+        run.result = {"units": len(units), "samples": len(values), "targets": len(frozen)}
         run.cost["wall_s"] = time.perf_counter() - begun
     return _attribution(run.id, trajectory, settings, frozen, values, reused=False, begun=begun)
 
@@ -253,6 +253,14 @@ def _freeze(store: Store, texts: Sequence[str], evaluation: SampleSet) -> dict[s
     return dict(done.result["targets"])
 
 
+def _by_sample(trajectory: Trajectory, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Influences [samples, K] of those [places, K] of a set: a sample may have stood in the places of others, too."""
+    ids, which = trajectory.samples
+    found = np.zeros((len(ids), values.shape[1]))
+    np.add.at(found, which, values)
+    return found
+
+
 def _rows(
     trajectory: Trajectory,
     settings: Mapping[str, Any],
@@ -261,7 +269,7 @@ def _rows(
 ) -> pa.Table:
     """Rows of `influences`, target by target, samples in the order of their ids."""
     n, k = values.shape
-    ids = np.tile(halves(trajectory.corpus.ids), (k, 1))
+    ids = np.tile(halves(trajectory.samples[0]), (k, 1))
     constant = {"model_id": settings["model"], "method": settings["method"], "unit": UNIT, "reduction": REDUCTION}
     return pa.table(
         {
@@ -277,13 +285,12 @@ def _rows(
 def _stored(store: Store, trajectory: Trajectory, done: RunInfo, names: list[str], wall_s: float) -> Attribution:
     rows = store.read("influences", ["target", "sample_id", "value"], "run_id = ?", [done.id])
     column = {name: i for i, name in enumerate(names)}
-    place = {pair: i for i, pair in enumerate(map(tuple, halves(trajectory.corpus.ids).tolist()))}
+    ids = trajectory.samples[0]
+    place = {pair: i for i, pair in enumerate(map(tuple, halves(ids).tolist()))}
     values = np.zeros((len(place), len(names)))
     at = [place[pair] for pair in map(tuple, halves(rows["sample_id"]).tolist())]
     values[at, [column[t] for t in rows["target"].to_pylist()]] = rows["value"].to_numpy()
-    return Attribution(
-        done.id, done.config["model"], done.config["method"], tuple(names), trajectory.corpus.ids, values, True, wall_s
-    )
+    return Attribution(done.id, done.config["model"], done.config["method"], tuple(names), ids, values, True, wall_s)
 
 
 def _attribution(
@@ -297,6 +304,6 @@ def _attribution(
     begun: float,
 ) -> Attribution:
     return Attribution(
-        run_id, settings["model"], settings["method"], tuple(frozen), trajectory.corpus.ids, values, reused,
+        run_id, settings["model"], settings["method"], tuple(frozen), trajectory.samples[0], values, reused,
         time.perf_counter() - begun,
     )  # fmt: skip

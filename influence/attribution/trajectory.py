@@ -3,6 +3,13 @@
 Everything comes from the record: the steps at which each sample was consumed (`exposures`), the learning rates that the
 recipe's schedule gave those steps, the checkpoints with their optimiser state. Together they say how much one sample's
 gradient, taken at some state of the model, moved the weights in the part of the run around that state.
+
+A gradient is that of what the model was given. Where a run augmented its data, hid bands of spectrograms, or had other samples
+in some places of its set, each exposure is presented once more, from its seed, as it was then (`training.data.presentation`);
+exposures that sounded alike, as all of a sample do without augmentation, are one and share their gradient.
+
+Law: at the weights before a recorded step, Σ weight · gradient / tokens over what the step consumed is the gradient that the
+training had there, but for its dropout.
 """
 
 from __future__ import annotations
@@ -13,16 +20,21 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from transformers import get_scheduler
 
 from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
-from lineage.ids import halves
+from lineage.ids import halves, id_array
 from lineage.runs import RunInfo
 from lineage.store import Store
+from training.data.augment import changed, recorded
 from training.data.corpus import Corpus, open_corpus
-from training.families import device_of
+from training.data.order import Exposure
+from training.data.presentation import Presentation
+from training.families import Batch, Family, device_of
+from training.loops.changes import again, changes
 from training.loops.checkpoints import Checkpoint, checkpoints
 from training.models.recorded import Opened, open_model, resolve_model
 from training.models.start import find_start
@@ -42,9 +54,11 @@ class Trajectory:
     recipe: Recipe
     opened: Opened
     corpus: Corpus
+    presentation: Presentation
     checkpoints: tuple[Checkpoint, ...]
-    samples: npt.NDArray[np.int64]  # of each exposure: row in the corpus, step, weight
+    rows: npt.NDArray[np.int64]  # of each exposure: row in the corpus, step, seed, weight
     steps: npt.NDArray[np.int64]
+    seeds: npt.NDArray[np.int64]
     weights: Array
 
     @cached_property
@@ -76,7 +90,7 @@ class Trajectory:
     @cached_property
     def step_tokens(self) -> Array:
         """Tokens of each step's batch: the denominator of its loss, which counts samples of weight zero, too."""
-        counted = np.bincount(self.steps, weights=self.tokens[self.samples], minlength=len(self.rates))
+        counted = np.bincount(self.steps, weights=self.tokens[self.rows], minlength=len(self.rates))
         return counted.astype(np.float64)
 
     def untrained(self) -> torch.nn.Module:
@@ -92,17 +106,41 @@ class Trajectory:
             model = start.family.model(attention=self.recipe.attention) if fresh else start.model()
         return model.to(device_of(self.opened.model)).eval()
 
-    def credit(self, start: int, stop: int) -> Array:
-        """How far each sample's gradient was followed in the steps [start, stop): Σ weight · rate / tokens, [samples]."""
+    @cached_property
+    def samples(self) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+        """The distinct samples that stood in the places of the set, sorted by id, and which of them stood in each place."""
+        distinct, which = np.unique(halves(self.corpus.present), axis=0, return_inverse=True)
+        return id_array(distinct), which.ravel()
+
+    def consumed(self, start: int, stop: int) -> tuple[list[Exposure], Array]:
+        """What the steps [start, stop) consumed, in the order of rows, and how far each gradient of it was followed.
+
+        That is Σ weight · rate / tokens over the exposures that sounded so; what was followed nowhere is left out.
+        """
         inside = (self.steps >= start) & (self.steps < stop)
         steps = self.steps[inside]
         amounts = self.weights[inside] * self.rates[steps] / self.step_tokens[steps]
-        return np.bincount(self.samples[inside], weights=amounts, minlength=len(self.corpus)).astype(np.float64)
+        followed: dict[Exposure, float] = {}
+        alike: dict[int, Exposure] = {}  # by row, the exposure that stands for all for which nothing was drawn
+        for row, seed, amount in zip(self.rows[inside].tolist(), self.seeds[inside].tolist(), amounts, strict=True):
+            if amount:
+                heard = Exposure(row, seed)
+                if self.presentation.plain(heard):
+                    heard = alike.setdefault(row, heard)
+                followed[heard] = followed.get(heard, 0.0) + float(amount)
+        exposures = sorted(followed)
+        return exposures, np.array([followed[e] for e in exposures], dtype=np.float64)
 
-    def batch_of(self, step: int) -> tuple[npt.NDArray[np.int64], Array]:
-        """Rows and weights of what a step consumed."""
+    def batch_of(self, step: int) -> tuple[list[Exposure], Array]:
+        """Exposures and weights of what a step consumed."""
         at = self.steps == step
-        return self.samples[at], self.weights[at]
+        pairs = zip(self.rows[at].tolist(), self.seeds[at].tolist(), strict=True)
+        return [Exposure(row, seed) for row, seed in pairs], self.weights[at]
+
+    def losses(self, model: torch.nn.Module, exposures: Sequence[Exposure]) -> Losses:
+        """Summed loss in nats and tokens of utterances as they were presented in these exposures."""
+        batch = self.presentation.collate(self.presentation.__getitems__(exposures))
+        return _losses(model, self.corpus.family, batch)
 
 
 def kept_steps(run: RunInfo) -> int:
@@ -137,25 +175,32 @@ def open_trajectory(store: Store, model: str) -> Trajectory:
     run = _with_checkpoints(store, record.model_id, record.run_id)
     if record.set_digest is None or "recipe" not in run.config:
         raise EarmarkError(f"model {record.name} was not trained on this record — attribute a model that was")
-    if "substitutes" in run.config or "augment_for" in run.config:
+    noted = [*run.config["augment"], *(a for own in run.config.get("augment_for", {}).values() for a in own)]
+    for name in changed(noted):
         raise EarmarkError(
-            f"model {record.name} was trained with other samples, or other augmentation, in some places of its set — "
-            "attribute the model that was trained on the set as it is"
+            f"run {run.id[:13]} was augmented by another version of {name}, so what it heard cannot be presented again — train "
+            "the model again"
         )
+    recipe = Recipe.parse(run.config["recipe"]).variant(augment=recorded(run.config["augment"]))
+    asked = again(run.config)
+    otherwise = changes(recipe, store, asked["weights"], asked["substitutes"], asked["augment"])
     opened = open_model(store, record.model_id)
-    corpus = open_corpus(store, record.set_digest, opened.family, transcripts=opened.transcripts)
+    plain = open_corpus(store, record.set_digest, opened.family, transcripts=opened.transcripts)
+    corpus = otherwise.applied(plain, opened.transcripts)
     steps = kept_steps(run)
-    rows = store.read("exposures", ["sample_id", "step", "weight"], "run_id = ? AND step < ?", [run.id, steps])
+    columns = ["coalesce(instead_of, sample_id) AS place", "step", "seed", "weight"]
+    rows = store.read("exposures", columns, "run_id = ? AND step < ?", [run.id, steps])
     place = {pair: i for i, pair in enumerate(map(tuple, halves(corpus.ids).tolist()))}
-    samples = np.array([place[pair] for pair in map(tuple, halves(rows["sample_id"]).tolist())], dtype=np.int64)
     return Trajectory(
         run,
-        Recipe.parse(run.config["recipe"]),
+        recipe,
         opened,
         corpus,
+        Presentation(corpus, recipe, otherwise.augment),
         tuple(c for c in checkpoints(store, run.id) if c.step <= steps),
-        samples,
+        np.array([place[pair] for pair in map(tuple, halves(rows["place"]).tolist())], dtype=np.int64),
         rows["step"].to_numpy().astype(np.int64),
+        rows["seed"].to_numpy().astype(np.int64),
         rows["weight"].to_numpy().astype(np.float64),
     )
 
@@ -171,10 +216,13 @@ def _with_checkpoints(store: Store, model_id: str, run_id: str) -> RunInfo:
 
 
 def losses(model: torch.nn.Module, corpus: Corpus, rows: Sequence[int] | npt.NDArray[np.int64]) -> Losses:
-    """Summed loss in nats and tokens of each utterance, wherever the model is."""
+    """Summed loss in nats and tokens of each utterance as it was recorded, wherever the model is."""
+    return _losses(model, corpus.family, corpus.batch(rows))
+
+
+def _losses(model: torch.nn.Module, family: Family, batch: Batch) -> Losses:
     device = device_of(model)
-    batch = {name: tensor.to(device) for name, tensor in corpus.batch(rows).items()}
-    return corpus.family.losses(model, batch)
+    return family.losses(model, {name: tensor.to(device) for name, tensor in batch.items()})
 
 
 def parameters_of(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

@@ -123,6 +123,15 @@ def recorded(noted: Iterable[Mapping[str, Any]]) -> tuple[Augmentation, ...]:
     return tuple(Augmentation(**{k: v for k, v in a.items() if k != "transform_id"}) for a in noted)
 
 
+def changed(noted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of the augmentations that a run notes, the transforms whose code or packages are others by now."""
+    return [
+        a.transform
+        for a, was in zip(recorded(noted), noted, strict=True)
+        if a.row["transform_id"] != was["transform_id"]
+    ]
+
+
 class Augmenter:
     """Applies augmentations to the samples of one store."""
 
@@ -138,6 +147,8 @@ class Augmenter:
 
     def drawn(self, sample: uuid.UUID, seed: int) -> list[Applied]:
         """What is done to a sample in the exposure of that seed, in order; often nothing."""
+        if not self._augment:
+            return []
         whole = Draw(seed, (sample,))
         out = []
         for number, (a, pool) in enumerate(zip(self._augment, self._pools, strict=True)):

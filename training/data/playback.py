@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from lineage.errors import EarmarkError
 from lineage.sound.audio import Waveform
 from lineage.store import Store
-from training.data.augment import Applied, Augmenter, noted_for, recorded
+from training.data.augment import Applied, Augmenter, changed, noted_for, recorded
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def rebuild(store: Store, run_id: str, step: int, position: int) -> Heard:
     with store.run("hear", job=run.job, inputs=[run.id]) as reading:
         action = f"hear {run.id} {step} {position}"
         reading.append("accesses", [{"role": "hear", "action": action, "subjects": subjects, "at": datetime.now(UTC)}])
-    same = [a["transform_id"] for a in noted] == [a.row["transform_id"] for a in augment]
     facts = (run.id, step, position, row["sample_id"], row["seed"], row["weight"])
-    return Heard(*facts, tuple(applied), wave, same)
+    return Heard(*facts, tuple(applied), wave, not changed(noted))
 
 
 def _there(store: Store, run_id: str) -> str:

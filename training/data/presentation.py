@@ -80,6 +80,10 @@ class Presentation(Dataset[Presented]):
             features = self._masks(features, exposure.seed)
         return features
 
+    def plain(self, exposure: Exposure) -> bool:
+        """Whether nothing is drawn for this exposure, so that it sounds like all such of its row."""
+        return self._masks is None and not self._drawn(exposure)
+
     def _drawn(self, exposure: Exposure) -> list[Applied]:
         return self._augmenter(exposure).drawn(self._corpus.ids[exposure.row].as_py(), exposure.seed)
 

@@ -18,7 +18,7 @@ from torch import nn
 from influence.attribution.hooks import Gradient
 from influence.attribution.methods.descent import State
 from influence.attribution.methods.tracin import TracIn
-from influence.attribution.trajectory import Array, Trajectory, losses, parameters_of
+from influence.attribution.trajectory import Array, Trajectory, parameters_of
 
 
 class AdamTracIn(TracIn):
@@ -59,8 +59,8 @@ class AdamTracIn(TracIn):
         chosen = np.unique(np.linspace(state.start, state.stop - 1, self.clipped_batches).round().astype(int))
         factors = []
         for step in chosen:
-            rows, weights = trajectory.batch_of(int(step))
-            nll, tokens = losses(model, trajectory.corpus, rows)
+            exposures, weights = trajectory.batch_of(int(step))
+            nll, tokens = trajectory.losses(model, exposures)
             loss = (nll * torch.from_numpy(weights).to(nll)).sum() / tokens.sum()
             parts = torch.autograd.grad(loss, own, allow_unused=True)
             norm = math.sqrt(sum(float((p.double() ** 2).sum()) for p in parts if p is not None))

@@ -6,8 +6,9 @@ with. To first order, then, sample i changed the target's loss L by
     −Σ_steps  w_i · rate / tokens · ⟨∇L, D ∇nll_i⟩
 
 and without it the loss would be higher by as much: its influence. The sum over steps is replaced by one over a few states:
-each stands for the steps of its part of the run, and the gradients are those at the state. So a piece is a state, and what is
-left to a method is which states, which steps each stands for, and D.
+each stands for the steps of its part of the run, and the gradients are those at the state, of the utterances as those steps
+heard them. So a piece is a state, and what is left to a method is which states, which steps each stands for, and D. A state
+costs a gradient for each sample of its steps, and one for each exposure that augmentation made sound of its own.
 
 First order promises more than steps of real size keep: late in a run they go to and fro across a valley, and the loss falls by
 a hundredth of ⟨∇L, step⟩. What really happened is known, though: the targets' losses before and after each part of the run. So
@@ -28,7 +29,7 @@ from torch import nn
 from influence.attribution.hooks import Gradient, Tap
 from influence.attribution.methods import Method, Prepared, Rows
 from influence.attribution.targets import Targets
-from influence.attribution.trajectory import Array, Trajectory, load_state, losses, parameters_of
+from influence.attribution.trajectory import Array, Trajectory, load_state, parameters_of
 from training.loops.checkpoints import Checkpoint
 
 
@@ -82,30 +83,32 @@ class Descent(Method):
         )
         directions = self.scale(trajectory, state, model, targets.gradients(model, batch_size))
         drop = before - targets.losses(model, batch_size)
-        credit = trajectory.credit(state.start, state.stop)
-        return Prepared(_Scorer(trajectory, model, directions, credit, batch_size), drop)
+        return Prepared(_Scorer(trajectory, model, directions, state, batch_size), drop)
 
 
 class _Scorer:
     def __init__(
-        self, trajectory: Trajectory, model: nn.Module, directions: Gradient, credit: Array, batch_size: int
+        self, trajectory: Trajectory, model: nn.Module, directions: Gradient, state: State, batch_size: int
     ) -> None:
-        self._corpus = trajectory.corpus
+        self._trajectory = trajectory
         self._model = model
         self._directions = directions
-        self._credit = credit
+        self._exposures, self._credit = trajectory.consumed(state.start, state.stop)
+        self._rows = np.array([e.row for e in self._exposures], dtype=np.int64)
         self._batch_size = batch_size
         self._checked = False
 
     def __call__(self, rows: Rows) -> Array:
-        parts = []
+        parts = np.zeros((len(self._trajectory.corpus), len(next(iter(self._directions.values())))))
+        asked = np.flatnonzero(np.isin(self._rows, rows))
         with Tap(self._model) as tap:
-            for start in range(0, len(rows), self._batch_size):
-                part = rows[start : start + self._batch_size]
+            for start in range(0, len(asked), self._batch_size):
+                part = asked[start : start + self._batch_size]
                 tap.batch(len(part))
-                nll, _ = losses(self._model, self._corpus, part)
+                nll, _ = self._trajectory.losses(self._model, [self._exposures[i] for i in part])
                 # the first batch is held against PyTorch's own gradient, so that no model slips through unseen
                 score = tap.dot if self._checked else tap.check
                 self._checked = True
-                parts.append(score(nll, self._directions).detach().double().cpu().numpy())
-        return np.concatenate(parts) * self._credit[rows, None]
+                products = score(nll, self._directions).detach().double().cpu().numpy()
+                np.add.at(parts, self._rows[part], products * self._credit[part, None])
+        return np.asarray(parts[rows])

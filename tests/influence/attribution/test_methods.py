@@ -59,14 +59,13 @@ def by_hand(trajectory: Trajectory, targets: Targets, piece: int, adam: bool) ->
         nll, _ = losses(model, targets.corpus, np.flatnonzero(targets.masks[k]))
         goals.append(torch.autograd.grad(nll.sum() / targets.words[k], list(own.values())))
     start = trajectory.checkpoints[piece - 1].step if piece else 0
-    credit = trajectory.credit(start, checkpoint.step)
     parts = np.zeros((36, 2))
-    for row in ROWS:
-        nll, _ = losses(model, trajectory.corpus, [int(row)])
+    for exposure, credit in zip(*trajectory.consumed(start, checkpoint.step), strict=True):
+        nll, _ = trajectory.losses(model, [exposure])
         gradient = torch.autograd.grad(nll.sum(), list(own.values()))
         for k in range(2):
             products = zip(goals[k], scale.values(), gradient, strict=True)
-            parts[row, k] = credit[row] * sum(float((v * d * g).sum()) for v, d, g in products)
+            parts[exposure.row, k] += credit * sum(float((v * d * g).sum()) for v, d, g in products)
     return parts
 
 
@@ -75,6 +74,17 @@ def test_tracin_is_its_definition(trajectory: Trajectory, targets: Targets, piec
     parts = TracIn().prepare(trajectory, targets, piece, 8).score(ROWS)
     expected = by_hand(trajectory, targets, piece, adam=False)
     assert np.abs(parts - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_each_exposure_has_its_own_gradient(store: Store, recipe: Recipe, targets: Targets) -> None:
+    tempo = {"transform": "tempo", "parameters": {"factor": [1.05, 1.2]}, "probability": 0.7}
+    made = train(store, recipe.variant(augment=[tempo], checkpoints=1))
+    augmented = open_trajectory(store, made.model_id)
+    parts = TracIn().prepare(augmented, targets, 0, 8).score(ROWS)
+    expected = by_hand(augmented, targets, 0, adam=False)
+    assert np.abs(parts - expected).max() < 1e-4 * np.abs(expected).max()
+    halves = [TracIn().prepare(augmented, targets, 0, 8).score(rows) for rows in (ROWS[:7], ROWS[7:])]
+    assert np.abs(np.concatenate(halves) - parts).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_adam_tracin_is_its_definition(trajectory: Trajectory, targets: Targets) -> None:

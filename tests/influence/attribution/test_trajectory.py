@@ -6,14 +6,28 @@ import numpy as np
 import pytest
 import torch
 
-from influence.attribution.trajectory import Trajectory, learning_rates, load_state, open_trajectory, parameters_of
+from influence.attribution.trajectory import (
+    Trajectory,
+    learning_rates,
+    load_state,
+    losses,
+    open_trajectory,
+    parameters_of,
+)
+from lineage.derivation import transforms
+from lineage.derivation.substitutes import record_substitutes
 from lineage.errors import EarmarkError, UnknownName
+from lineage.selection.sets import members, resolve_set
+from lineage.selection.slices import Slice, freeze, select
 from lineage.store import Store
 from training.families import open_family
-from training.fit import train
+from training.fit import TrainedModel, train
 from training.loops.development import Development, Measured
+from training.loops.trainer import RecordedTrainer
 from training.models.recorded import adopt_base, open_model
 from training.recipe import Recipe
+
+TEMPO = {"transform": "tempo", "parameters": {"factor": [1.05, 1.2]}}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +37,7 @@ def trajectory(store: Store, recipe: Recipe) -> Trajectory:
 
 def test_every_exposure_is_there(trajectory: Trajectory) -> None:
     assert len(trajectory.steps) == 2 * 36
-    assert set(np.bincount(trajectory.samples)) == {2}
+    assert set(np.bincount(trajectory.rows)) == {2}
     assert trajectory.steps.max() + 1 == len(trajectory.rates) == 12
 
 
@@ -77,9 +91,15 @@ def test_a_schedule_that_is_not_the_recorded_one_is_found(trajectory: Trajectory
         _ = other.rates
 
 
+def credit(trajectory: Trajectory, start: int, stop: int) -> np.ndarray:
+    """How far the gradients of each place were followed."""
+    exposures, amounts = trajectory.consumed(start, stop)
+    return np.bincount([e.row for e in exposures], weights=amounts, minlength=len(trajectory.corpus))
+
+
 def test_credit_adds_up_over_parts_of_the_run(trajectory: Trajectory) -> None:
-    whole = trajectory.credit(0, 12)
-    assert whole == pytest.approx(trajectory.credit(0, 5) + trajectory.credit(5, 12))
+    whole = credit(trajectory, 0, 12)
+    assert whole == pytest.approx(credit(trajectory, 0, 5) + credit(trajectory, 5, 12))
     assert (trajectory.tokens * whole).sum() == pytest.approx(
         trajectory.rates.sum()
     )  # every step's shares add up to one
@@ -89,18 +109,99 @@ def test_tokens_are_words_and_the_end(trajectory: Trajectory) -> None:
     assert trajectory.tokens.tolist() == [len(t.split()) + 1 for t in trajectory.corpus.transcripts]
 
 
-def test_a_left_out_sample_earns_no_credit(store: Store, recipe: Recipe) -> None:
-    from lineage.selection.sets import members, resolve_set
-    from lineage.selection.slices import Slice, freeze
+def test_what_sounded_alike_is_one(trajectory: Trajectory, store: Store, recipe: Recipe) -> None:
+    exposures, _ = trajectory.consumed(0, 12)
+    assert [e.row for e in exposures] == list(range(36))
+    assert trajectory.samples[0].equals(trajectory.corpus.ids)
+    opened = open_trajectory(store, train(store, recipe.variant(augment=[{**TEMPO, "probability": 0.5}])).model_id)
+    once = opened.consumed(0, 12)[0]
+    plain = [e.row for e in once if opened.presentation.plain(e)]
+    assert len(plain) == len(set(plain))
+    assert 36 < len(once) < 2 * 36
+    both = opened.consumed(0, 6)[0] + opened.consumed(6, 12)[0]
+    assert sum(not opened.presentation.plain(e) for e in both) == len(once) - len(plain)
 
+
+def trained_with_changes(store: Store, recipe: Recipe) -> TrainedModel:
+    """Augmented, north replaced by south, which counts half, and west augmented in another way."""
+    population = resolve_set(store, "train")
+    frozen, ids = {}, {}
+    with store.run("plan") as run:
+        for accent in ("north", "south", "west"):
+            wanted = Slice.parse(f"accent={accent}")
+            frozen[accent] = freeze(run, wanted, population).set_digest
+            ids[accent] = select(store, wanted, population.digest).to_pylist()
+        few = ids["south"][:5]  # in several places each
+        pairs = {sample: few[i % len(few)] for i, sample in enumerate(ids["north"])}
+        pairing = record_substitutes(run, pairs, name="north by south", population=population)
+    return train(
+        store, recipe, weights={frozen["south"]: 0.5}, substitutes=pairing,
+        augment={frozen["west"]: [{"transform": "tempo", "parameters": {"factor": 0.95}}]},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["augmented", "changed"])
+def test_gradients_are_those_that_training_had(
+    store: Store, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    recipe = recipe.variant(
+        augment=[{**TEMPO, "probability": 0.5}], spec_augment={"time_width": 5}, gradient_accumulation=2, checkpoints=6,
+        epochs=2, max_grad_norm=0, name=f"augmented {changed}",
+    )  # fmt: skip
+    had: dict[int, dict[str, torch.Tensor]] = {}
+    real = RecordedTrainer.training_step
+
+    def noting(self: RecordedTrainer, model: torch.nn.Module, *given: object) -> torch.Tensor:
+        loss = real(self, model, *given)
+        had[self.state.global_step] = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        return loss
+
+    monkeypatch.setattr(RecordedTrainer, "training_step", noting)
+    made = trained_with_changes(store, recipe) if changed else train(store, recipe)
+    opened = open_trajectory(store, made.model_id)
+    assert [c.step for c in opened.checkpoints] == list(range(1, 7))
+    model, step = opened.opened.model, 4
+    load_state(model, opened.checkpoints[step - 1].weights())
+    exposures, weights = opened.batch_of(step)
+
+    def apart(nll: torch.Tensor, tokens: torch.Tensor) -> float:
+        """How far the step's gradient with these losses is from the one that training had, relative."""
+        loss = (nll * torch.from_numpy(weights).to(nll)).sum() / tokens.sum()
+        own = [p for n, p in model.named_parameters() if n in had[step]]
+        found = torch.cat([g.flatten() for g in torch.autograd.grad(loss, own)])
+        expected = torch.cat([g.flatten() for g in had[step].values()])
+        return float((found - expected).norm() / expected.norm())
+
+    as_recorded = apart(*losses(model, opened.corpus, [e.row for e in exposures]))
+    assert apart(*opened.losses(model, exposures)) < 1e-5 < 0.01 * as_recorded
+
+
+def test_influence_is_that_of_the_samples_that_were_heard(store: Store, recipe: Recipe) -> None:
+    made = trained_with_changes(store, recipe.variant(augment=[TEMPO], epochs=1, name="heard"))
+    opened = open_trajectory(store, made.model_id)
+    consumed = store.read("exposures", ["sample_id"], "run_id = ?", [made.run_id])["sample_id"].to_pylist()
+    assert opened.samples[0].to_pylist() == sorted(set(consumed))
+    assert np.bincount(opened.samples[1]).tolist() == [consumed.count(s) for s in opened.samples[0].to_pylist()]
+
+
+def test_what_cannot_be_presented_again_is_refused(
+    store: Store, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = train(store, recipe.variant(augment=[TEMPO], epochs=1))
+    monkeypatch.setattr(transforms, "code_version", lambda file: "another")
+    with pytest.raises(EarmarkError, match="another version of tempo"):
+        open_trajectory(store, made.model_id)
+
+
+def test_a_left_out_sample_earns_no_credit(store: Store, recipe: Recipe) -> None:
     with store.run("plan") as run:
         south = freeze(run, Slice.parse("accent=south"), resolve_set(store, "train"))
     made = train(store, recipe.variant(epochs=1), weights={south.set_digest: 0.0})
     opened = open_trajectory(store, made.model_id)
     mask = opened.corpus.mask(members(store, south.set_digest))
-    credit = opened.credit(0, 6)
-    assert (credit[mask] == 0).all()
-    assert (credit[~mask] >= 0).all()
+    earned = credit(opened, 0, 6)
+    assert (earned[mask] == 0).all()
+    assert (earned[~mask] >= 0).all()
     assert opened.step_tokens.sum() == opened.tokens.sum()  # the denominator counts left-out samples, too
 
 
