@@ -15,6 +15,7 @@ from earmark.cli.options import (
     AddressOption,
     ExecutorOption,
     JsonOption,
+    MetricOption,
     StoreOption,
     WorkersOption,
     spread,
@@ -50,10 +51,6 @@ LooksOption = Annotated[
 ]
 SpendingOption = Annotated[
     str | None, typer.Option(help="How the error allowed is spent on looks: pocock (default) or obrien-fleming.")
-]
-MetricOption = Annotated[
-    list[str] | None,
-    typer.Option("--metric", help="wer, loss, cer, entity_errors, ece_utterance; repeatable; default: wer and loss."),
 ]
 ScreeningOption = Annotated[
     bool | None, typer.Option("--screening", help="Bound the share of false discoveries, not the chance of any.")

@@ -15,6 +15,7 @@ from earmark.cli.options import (
     AddressOption,
     ExecutorOption,
     JsonOption,
+    MetricOption,
     StoreOption,
     WorkersOption,
     spread,
@@ -59,6 +60,7 @@ def interact(
     generalise: Annotated[
         str, typer.Option(help="'speakers' like those tested, or 'utterances' of these.")
     ] = "speakers",
+    metric: MetricOption = None,
     workers: WorkersOption = None,
     executor: ExecutorOption = None,
     address: AddressOption = None,
@@ -66,9 +68,11 @@ def interact(
 ) -> None:
     """Retrain on combinations of slices: their Shapley values, and whether one makes up for the lack of another."""
     from influence.games.coalitions import interact as run
+    from influence.plans.hypotheses import NAMES
     from training.recipe import Recipe
 
     options: dict[str, Any] = {"sampling": sampling, "generalise": generalise}
+    options |= {"metrics": metric} if metric else {}
     with progress("retraining") as report:
         done = run(
             Store.open(store), Recipe.load(recipe), slices=slice_, order=order, shapley=shapley, budget=budget,
@@ -81,26 +85,37 @@ def interact(
         value |= {"retrainings": done.retrainings, "trained": done.trained, "failures": dict(done.failures)}
         sys.stdout.write(json.dumps({**value, "rows": [asdict(r) for r in done.rows]}, indent=1) + "\n")
         return
-    rows = [r for r in done.rows if r.metric == "wer"]
+    rows = [r for r in done.rows if r.metric in (metric or ["wer"])]
     print_rows(
         [
             {
                 "measure": SAID[r.measure],
                 "of": r.slices,
                 "on": r.eval_slice,
-                "points of WER": f"{100 * r.estimate:+.1f}",
-                "interval": "" if r.low is None or r.high is None else f"{100 * r.low:+.1f} to {100 * r.high:+.1f}",
-                "sampling ±": "" if r.sampling_error is None else f"{100 * r.sampling_error:.1f}",
+                **({} if metric is None else {"metric": NAMES[r.metric]}),
+                "points of WER" if metric is None else "value": _number(r.metric, r.estimate),
+                "interval": ""
+                if None in (r.low, r.high)
+                else f"{_number(r.metric, r.low)} to {_number(r.metric, r.high)}",
+                "sampling ±": _number(r.metric, r.sampling_error).lstrip("+"),
                 "p": "" if r.p_adjusted is None else f"{r.p_adjusted:.3f}",
             }
             for r in rows
         ]
     )
-    say("Values: positive, the data lower the WER. Of two together: negative, either makes up for the other; positive, each "
-        "needs the other.")  # fmt: skip
+    what = "WER" if metric is None else "metric"
+    say(f"Values: positive, the data lower the {what}. Of two together: negative, either makes up for the other; positive, "
+        "each needs the other.")  # fmt: skip
     for caution in dict.fromkeys(c for r in rows for c in r.caution.split("; ") if c):
         say(f"Caution: {caution}.")
     say(f"game {short(done.game)}, by {done.method}: {done.retrainings} retrainings, {done.trained} of them new, "
         f"{done.wall_s:.0f} s")  # fmt: skip
     for name, error in done.failures.items():
         say(f"failed: {name}: {error.strip().splitlines()[-1]}")
+
+
+def _number(metric: str, value: float | None) -> str:
+    """Points, or nats per word of loss; empty where it is not known."""
+    from influence.plans.hypotheses import SCALE
+
+    return "" if value is None else f"{SCALE[metric] * value:+.{3 if SCALE[metric] == 1 else 1}f}"

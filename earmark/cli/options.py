@@ -30,6 +30,10 @@ ExecutorOption = Annotated[
     str | None,
     typer.Option(help="Where the workers are: local (this machine) or ray; default: as a plan says, else local."),
 ]
+MetricOption = Annotated[
+    list[str] | None,
+    typer.Option("--metric", help="wer, loss, cer, entity_errors, ece_utterance; repeatable; default: wer and loss."),
+]
 AddressOption = Annotated[
     str | None,
     typer.Option(help="Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else local."),

@@ -40,9 +40,9 @@ from influence.games.play import SHAPLEY, TOTAL, Asked, Play
 from influence.games.shapley import CAUTION, Sampling, sampler, sampling_error
 from influence.games.worth import Interaction, InteractionReport, read_back
 from influence.statistics.contrasts import Contrast, contrasts
-from influence.statistics.effects import EvalSlice
+from influence.statistics.effects import EvalSlice, blocks_of, counted
 from influence.statistics.outcomes import eval_slices
-from influence.statistics.panels import USUAL, Generalise, Outcome, Panel, blocks, panel
+from influence.statistics.panels import USUAL, Blocks, Generalise, Metric, panel
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.selection.slices import FrozenSlice
@@ -75,6 +75,7 @@ def interact(
     replicates: int = REPLICATES,
     generalise: Generalise = "speakers",
     normalise: str = "basic",
+    metrics: Sequence[Metric] = USUAL,
     progress: Progress = silent,
 ) -> InteractionReport:
     """Measure what slices of the training data are worth together, or read it back if it is on record.
@@ -97,6 +98,7 @@ def interact(
         replicates: of the bootstrap.
         generalise: whether claims are about 'speakers' like those tested or 'utterances' of these very speakers.
         normalise: normaliser of references and hypotheses.
+        metrics: what is measured, see `influence.statistics.panels`.
         progress: told of retrainings.
 
     Raises:
@@ -107,7 +109,7 @@ def interact(
     game = draw_up(
         store, recipe, slices, evaluation, evaluation_set, chosen, order, shapley, sampling, budget, partition,
         {"standard_error": standard_error, "generalise": generalise, "level": level, "replicates": replicates,
-         "normalise": normalise},
+         "normalise": normalise, "metrics": tuple(metrics)},
     )  # fmt: skip
     place = pick_device(recipe.device)
     made_by = [code_version("training"), code_version("influence"), depends(place), recipe.threads, place]
@@ -151,14 +153,17 @@ def _measure(
     game, coalitions = play.game, asked_for(a.functional for a in asked)
     outcomes = play.outcomes(coalitions)
     weights = -matrix([a.functional for a in asked], coalitions)  # values are −metric
-    targets = eval_slices(play.store, looked_at, play.predictions((1 << play.n) - 1, play.usable()[0]))
+    with_all = play.predictions((1 << play.n) - 1, play.usable()[0])
+    targets = eval_slices(play.store, looked_at, with_all, game.normalise, game.metrics)
     rows: list[Interaction] = []
-    for metric in USUAL:
+    for metric in game.metrics:
         found = []
-        for target in targets:
-            parts = _panel(target, outcomes, metric, game.generalise)
-            if parts is None:
+        for whole in targets:
+            target = counted(whole, outcomes[0][0].scored(metric), metric)
+            held = blocks_of(target, game.generalise)
+            if not held.words.sum():
                 continue
+            parts = panel(outcomes, held, metric)
             results = contrasts(
                 parts, weights, level=game.level, replicates=game.replicates,
                 seed=int(digest_of([target.set_digest, metric])[:12], 16),
@@ -168,21 +173,12 @@ def _measure(
                 drawn = sampler(game.method, play.n, game.chance)  # type: ignore[arg-type]
                 spread = sampling_error(drawn, range(pairs), coalitions, -parts.outcomes.mean(axis=1))
                 chance = [float(spread[slices_of(a.subset)[0]]) if a.measure == SHAPLEY else 0.0 for a in asked]
-            known = _known_how(target, parts, len(outcomes[0]), game.generalise)
+            known = _known_how(held, len(outcomes[0]), game.generalise)
             for a, r, s in zip(asked, results, chance, strict=True):
                 told = r if not s else widened(r, s, (pairs or 2) - 1, game.level)
                 found.append(_row(play, a, told, s, target, metric, len(coalitions), pairs, known))
         rows += _corrected(found)
     return rows
-
-
-def _panel(
-    target: EvalSlice, outcomes: Sequence[Sequence[Outcome]], metric: str, generalise: Generalise
-) -> Panel | None:
-    """The target's panel over those of its utterances that have a value; None if there are none."""
-    scored = outcomes[0][0].scored(metric)
-    parts = blocks({s: w for s, w in target.words.items() if s in scored}, target.speakers, generalise)
-    return panel(outcomes, parts, metric) if parts.words.sum() else None
 
 
 def widened(contrast: Contrast, sampling: float, freedom: int, level: float) -> Contrast:
@@ -199,13 +195,13 @@ def widened(contrast: Contrast, sampling: float, freedom: int, level: float) -> 
     )
 
 
-def _known_how(target: EvalSlice, parts: Panel, seeds: int, generalise: Generalise) -> str:
+def _known_how(held: Blocks, seeds: int, generalise: Generalise) -> str:
     """Why intervals cannot be told; empty where they can."""
     if seeds < 2:
         return "one seed only: nothing tells an effect from the luck of one training"
-    if generalise == "speakers" and len({s for s in target.speakers.values() if s is not None}) < 2:
+    if generalise == "speakers" and held.speakers < 2:
         return "fewer than two test speakers: how voices differ is unknown"
-    return "" if len(parts.words) > 1 else "one utterance only"
+    return "" if held.count > 1 else "one utterance only"
 
 
 def _row(

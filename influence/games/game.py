@@ -15,7 +15,7 @@ from typing import Any
 from influence.about import about
 from influence.games.interactions import EXACT, subsets
 from influence.games.shapley import MOST_SLICES, Sampling
-from influence.statistics.panels import Generalise
+from influence.statistics.panels import Generalise, check_metrics
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import id_array
@@ -47,13 +47,14 @@ class Game:
     level: float
     replicates: int
     normalise: str
+    metrics: tuple[str, ...]
 
     @property
     def digest(self) -> str:
         """SHA-256 over everything that was asked."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
         parts |= {"recipe": self.recipe.essence, "population": self.population.digest}
-        parts |= {"evaluation": self.evaluation.digest, "seeds": list(self.seeds)}
+        parts |= {"evaluation": self.evaluation.digest, "seeds": list(self.seeds), "metrics": list(self.metrics)}
         parts |= {n: [asdict(s) for s in parts[n]] for n in ("players", "looked_at")}
         return digest_of({"game": 1, **parts})
 
@@ -109,6 +110,7 @@ def draw_up(
         raise EarmarkError(f"cannot sample by '{sampling}' — choose permutations or regression")
     if rest["generalise"] not in ("speakers", "utterances"):
         raise EarmarkError(f"cannot generalise to '{rest['generalise']}' — choose speakers or utterances")
+    check_metrics(rest["metrics"])
     if not 0.5 < rest["level"] < 1:
         raise EarmarkError(f"confidence level {rest['level']} — give one between 0.5 and 1, e.g. 0.95")
     whole = len(seeds) << n

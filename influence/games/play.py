@@ -161,4 +161,5 @@ class Play:
 
     def outcomes(self, coalitions: Sequence[int]) -> list[list[Outcome]]:
         """Of each coalition in each usable seed."""
-        return [[outcome(self.store, self.predictions(c, k)) for k in self.usable()] for c in coalitions]
+        how = self.game.normalise, self.game.metrics
+        return [[outcome(self.store, self.predictions(c, k), *how) for k in self.usable()] for c in coalitions]

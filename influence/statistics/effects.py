@@ -18,7 +18,7 @@ a look depends on recorded outcomes and the declaration alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,17 @@ import numpy as np
 
 from influence.plans.controls import ENOUGH
 from influence.statistics.contrasts import Contrast, contrasts
-from influence.statistics.panels import METRICS, USUAL, Array, Blocks, Generalise, Outcome, blocks, panel
+from influence.statistics.panels import (
+    METRICS,
+    USUAL,
+    Array,
+    Blocks,
+    Generalise,
+    Outcome,
+    blocks,
+    check_metrics,
+    panel,
+)
 from influence.statistics.sequential import Sequential
 from influence.statistics.set_luck import NONE, corrected, of_sets, rank
 from influence.statistics.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Equivalence, Verdict, judge
@@ -74,9 +84,7 @@ class Declaration:
         unknown = set(self.margins) - set(METRICS)
         if unknown or not all(m > 0 for m in self.margins.values()):
             raise EarmarkError(f"margins {dict(self.margins)} — give a positive one for {' or '.join(METRICS)}")
-        unknown = set(self.metrics) - set(METRICS)
-        if unknown or not self.metrics:
-            raise EarmarkError(f"metrics {', '.join(self.metrics) or 'none'} — choose of {', '.join(METRICS)}")
+        check_metrics(self.metrics)
         if self.sequential and self.sequential.metric not in self.metrics:
             raise EarmarkError(
                 f"slices are settled by {self.sequential.metric}, which is not asked about — add it to the metrics"
@@ -230,9 +238,9 @@ class Questions:
         """The next look: `outcomes` of as many seeds as there are by now, in the rows that the questions still asked need."""
         share = next(self._shares)
         for metric in self._declaration.metrics:
-            scored = set(outcomes[0][0].scored(metric))
+            scored = outcomes[0][0].scored(metric)
             for target in self._tested:
-                part = _only(target, scored, metric)
+                part = counted(target, scored, metric)
                 for m in _measure(outcomes, slices, part, metric, self._declaration, share):
                     key = (metric, target.name, m.slice.intervention, m.slice.name, m.slice.phrase)
                     last = self._known.get(key)
@@ -276,7 +284,7 @@ class Questions:
         ]
 
 
-def _only(target: EvalSlice, scored: set[UUID], metric: str) -> EvalSlice:
+def counted(target: EvalSlice, scored: Collection[UUID], metric: str) -> EvalSlice:
     """The part of an evaluation slice that has a value: a transcript that the model cannot spell has no loss."""
     amounts = target.amounts.get(metric)
     there = {s for s in target.words if s in scored and (amounts is None or s in amounts)}
@@ -284,7 +292,8 @@ def _only(target: EvalSlice, scored: set[UUID], metric: str) -> EvalSlice:
     return replace(target, words={s: w for s, w in target.words.items() if s in there}, amounts=below)
 
 
-def _blocks(target: EvalSlice, generalise: Generalise) -> Blocks:
+def blocks_of(target: EvalSlice, generalise: Generalise) -> Blocks:
+    """The blocks of an evaluation slice that is cut to what a metric is counted over."""
     amounts = next(iter(target.amounts.values()), target.words)
     parts = blocks(amounts, target.speakers, generalise)
     if parts.speakers == 1 and generalise == "speakers":
@@ -311,7 +320,7 @@ def _measure(
     declaration: Declaration,
     share: float,
 ) -> list[_Measured]:
-    parts = _blocks(target, declaration.generalise)
+    parts = blocks_of(target, declaration.generalise)
     if not parts.words.sum():
         return []
     margin = declaration.margins.get(metric, MARGINS[metric])

@@ -30,6 +30,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from lineage.errors import EarmarkError
 from training.evaluation.calibration import Outcomes, contributions
 
 Array = npt.NDArray[np.float64]
@@ -39,6 +40,16 @@ Metric = Literal["wer", "loss", "cer", "entity_errors", "ece_utterance"]
 METRICS: tuple[Metric, ...] = ("wer", "loss", "cer", "entity_errors", "ece_utterance")
 USUAL: tuple[Metric, ...] = ("wer", "loss")
 STEP = {"wer": 1.0, "cer": 1.0, "entity_errors": 1.0}  # the smallest change that a value can make: one word
+
+
+def check_metrics(metrics: Collection[str]) -> None:
+    """Whether these can be measured.
+
+    Raises:
+        EarmarkError: there is none, or one that is not known.
+    """
+    if not metrics or set(metrics) - set(METRICS):
+        raise EarmarkError(f"metrics {', '.join(metrics) or 'none'} — choose of {', '.join(METRICS)}")
 
 
 @dataclass(frozen=True)

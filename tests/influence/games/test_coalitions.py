@@ -11,6 +11,7 @@ from influence.games.game import disjoint
 from influence.games.shapley import CAUTION
 from influence.games.worth import InteractionReport
 from influence.statistics.contrasts import Contrast
+from influence.statistics.panels import Metric
 from lineage.errors import EarmarkError
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import parse_slices, select
@@ -58,6 +59,20 @@ def test_the_deletion_of_one_is_the_audit_s_effect_and_shares_its_models(
     mine = report.row("deletion", "accent=north")
     assert mine.estimate == pytest.approx(audited.effect("accent=north", "all").estimate)
     assert (mine.low, mine.high) != (None, None)
+
+
+def test_metrics_are_those_of_audits(report: InteractionReport, fresh: Store, short: Recipe) -> None:
+    metrics: list[Metric] = ["wer", "cer", "ece_utterance"]
+    found = interact(fresh, short, slices=SLICES, seeds=2, replicates=100, metrics=metrics)
+    audited = audit(fresh, short, slices=["accent=north"], seeds=2, controls=0, replicates=100, metrics=metrics)
+    assert (found.trained, audited.trained) == (0, 0)
+    assert {r.metric for r in found.rows} == set(metrics)
+    for metric in metrics:
+        mine = found.row("deletion", "accent=north", metric=metric)
+        assert mine.estimate == pytest.approx(audited.effect("accent=north", "all", metric).estimate)
+        assert mine.low is not None
+    with pytest.raises(EarmarkError, match="metrics wr — choose of wer, loss"):
+        interact(fresh, short, slices=SLICES, seeds=2, metrics=["wr"])  # type: ignore[list-item]
 
 
 def test_the_interaction_of_two_is_what_they_are_worth_beyond_their_own(report: InteractionReport) -> None:
