@@ -15,7 +15,7 @@ import uuid
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
@@ -118,8 +118,6 @@ class Intervention(BaseModel):
     """An entry of a plan's `interventions`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    AIM: ClassVar[str] = ""
 
     kind: str
     slices: tuple[str, ...] = Field(

@@ -1,13 +1,16 @@
 """Replace: other speech in the places of a slice, as like it as can be found; and swap: the same from another source.
 
-Each sample of the slice, longest first, gets the partner that is nearest to it: one with the same words if there is, and of
-these the one of nearest length. A partner is taken again only when all were taken as often. So amount and length of the data
-stay about the same, and what moves is what distinguishes the slices.
+Each sample of the slice, longest first, gets the partner that is most like it: one recorded under the same conditions, that is
+with as many attributes alike as can be (noise, device, accent: all of few values but what distinguishes the slices); of these
+the one taken least often so far; of these one with the same words if there is, and of these the one of nearest length. So
+conditions, amount and length of the data stay about the same, and what moves is what distinguishes the slices.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from operator import ne
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -19,6 +22,8 @@ from lineage.selection import slices
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice
 from lineage.store import Store
+
+MOST_VALUES = 12  # of an attribute that says under which condition something was recorded
 
 
 class Replace(Intervention):
@@ -59,7 +64,9 @@ class Swap(Replace):
 
 def partners(store: Store, ids: pa.Array, others: pa.Array) -> dict[uuid.UUID, uuid.UUID]:
     """The partner of each of `ids` among `others`; one that is among them stays itself."""
-    seconds = {s: float(row["duration_s"]) for s, row in described(store, pa.concat_arrays([ids, others])).items()}
+    rows = described(store, pa.concat_arrays([ids, others]))
+    seconds = {s: float(row["duration_s"]) for s, row in rows.items()}
+    conditions = _conditions({s: dict(row["attributes"] or ()) for s, row in rows.items()})
     said = store.vault.transcripts(ids) | store.vault.transcripts(others)
     pool = others.to_pylist()
     taken = dict.fromkeys(pool, 0)
@@ -67,8 +74,24 @@ def partners(store: Store, ids: pa.Array, others: pa.Array) -> dict[uuid.UUID, u
     for sample in sorted(set(ids.to_pylist()) - set(found), key=lambda s: (-seconds[s], s)):
         best = min(
             pool,
-            key=lambda o: (taken[o], said.get(o) != said.get(sample), abs(seconds[o] - seconds[sample]), o),
+            key=lambda o: (
+                sum(map(ne, conditions[o], conditions[sample])),
+                taken[o],
+                said.get(o) != said.get(sample),
+                abs(seconds[o] - seconds[sample]),
+                o,
+            ),
         )
         taken[best] += 1
         found[sample] = best
     return found
+
+
+def _conditions(attributes: Mapping[uuid.UUID, Mapping[str, str]]) -> dict[uuid.UUID, list[str | None]]:
+    """The values of each sample's attributes of few values; one of many, such as a file's number, is no condition."""
+    values: dict[str, set[str]] = {}
+    for known in attributes.values():
+        for name, value in known.items():
+            values.setdefault(name, set()).add(value)
+    names = sorted(name for name, found in values.items() if 2 <= len(found) <= MOST_VALUES)
+    return {sample: [known.get(name) for name in names] for sample, known in attributes.items()}

@@ -20,7 +20,7 @@ from training.recipe import Recipe
 ACCENTS = ("north", "south", "west")
 
 
-def populate(store: Store, name: str, count: int, seed: int, speakers: int = 6) -> SampleSet:
+def populate(store: Store, name: str, count: int, seed: int, speakers: int = 6, source: str | None = None) -> SampleSet:
     """Put `count` utterances on record as set `name`: speaker i has accent i mod 3, every other clip has noise 'hum'."""
     rng = np.random.default_rng(seed)
     with store.run("ingest", job=name) as run:
@@ -41,6 +41,7 @@ def populate(store: Store, name: str, count: int, seed: int, speakers: int = 6) 
                     channels=wave.channels,
                     transcript=text,
                     speaker_key=store.vault.speaker_key(f"{name}-{speaker}"),
+                    source=source,
                     attributes={"accent": ACCENTS[speaker % 3], "noise": noise, "take": str(i)},
                     clip=encode(wave),
                 )

@@ -17,6 +17,7 @@ from influence.plans.outlook import outlook
 from influence.plans.plan import freeze, sketch
 from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
+from lineage.derivation.substitutes import pairs, substitutes
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
 from lineage.ingestion.recorder import described
@@ -32,14 +33,16 @@ ALL = [
     {"kind": "corrupt", "shares": [0.5]},
     {"kind": "augment", "by": [{"transform": "tempo", "parameters": {"factor": 1.1}}]},
     {"kind": "replace", "by": "accent=south"},
+    {"kind": "swap", "by": "studio", "taken_from": "more"},
     {"kind": "add", "taken_from": "more", "slices": ["accent=west"], "variants": True},
 ]
 PHRASES = {
     "removing accent=north", "removing accent=north, epochs fixed", "removing accent=north, steps fixed",
     "fixing steps instead of epochs, removing accent=north", "weighting accent=north by 0",
     "weighting accent=north by 0.5", "weighting accent=north by 2", "corrupting 50 % of the words of accent=north",
-    "augmenting accent=north by tempo", "replacing accent=north by accent=south", "adding accent=west",
-    "adding accent=west, epochs fixed", "adding accent=west, steps fixed",
+    "augmenting accent=north by tempo", "replacing accent=north by accent=south",
+    "swapping the source of accent=north for studio", "adding accent=west", "adding accent=west, epochs fixed",
+    "adding accent=west, steps fixed",
     "fixing steps instead of epochs, adding accent=west",
 }  # fmt: skip
 
@@ -47,7 +50,7 @@ PHRASES = {
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = make_store(tmp_path_factory.mktemp("interventions") / "store")
-    populate(store, "more", 12, seed=3)
+    populate(store, "more", 12, seed=3, source="studio")
     return store
 
 
@@ -155,12 +158,38 @@ def test_partners_are_alike_and_shared_evenly(fresh: Store) -> None:
     found = partners(fresh, north, south)
     assert sorted(found) == north.to_pylist()
     assert sorted(found.values()) == south.to_pylist()  # as many as there are: each once
-    few = id_array(south.to_pylist()[:4])
+    noise = {s: dict(row["attributes"])["noise"] for s, row in described(fresh, south).items()}
+    few = id_array([s for kind in ("hum", "clean") for s in south.to_pylist() if noise[s] == kind][4:8])
     counts = [list(partners(fresh, north, few).values()).count(s) for s in few.to_pylist()]
     assert counts == [3, 3, 3, 3]
     seconds = {s: row["duration_s"] for s, row in described(fresh, members(fresh, population)).items()}
     apart = sum(abs(seconds[a] - seconds[b]) for a, b in found.items())
     assert apart <= sum(abs(seconds[a] - seconds[b]) for a, b in zip(north.to_pylist(), south.to_pylist(), strict=True))
+
+
+def test_partners_are_recorded_alike(fresh: Store) -> None:
+    """South and west have as many clips with hum as north, so each clip of north finds one that sounds as it does."""
+    population = resolve_set(fresh, "train").digest
+    north = select(fresh, Slice.parse("accent=north"), population)
+    others = select(fresh, Slice.parse("accent <> 'north'"), population)
+    found = partners(fresh, north, others)
+    noise = {s: dict(r["attributes"])["noise"] for s, r in described(fresh, members(fresh, population)).items()}
+    assert [noise[a] for a in found] == [noise[b] for b in found.values()]
+    assert set(noise.values()) == {"hum", "clean"}
+
+
+def test_a_swap_takes_the_same_from_another_source(fresh: Store, fields: dict[str, Any]) -> None:
+    swap = {"kind": "swap", "by": "studio", "taken_from": "more"}
+    plan = freeze(fresh, request(fresh, AuditPlan.parse({**fields, "interventions": [swap]})))
+    (case,) = plan.comparisons
+    found = pairs(substitutes(fresh, plan.rows[case.row].variations[0].substitutes))
+    rows = described(fresh, id_array([*found, *found.values()]))
+    attributes = {s: dict(row["attributes"]) for s, row in rows.items()}
+    assert {rows[s]["source"] for s in found.values()} == {"studio"}
+    assert {rows[s]["source"] for s in found} == {None}
+    assert all(attributes[a][n] == attributes[b][n] for a, b in found.items() for n in ("accent", "noise"))
+    with pytest.raises(EarmarkError, match="source=attic"):
+        sketch(fresh, request(fresh, AuditPlan.parse({**fields, "interventions": [{**swap, "by": "attic"}]})))
 
 
 def test_corrections_come_from_a_file(fresh: Store, fields: dict[str, Any], tmp_path: Path) -> None:
