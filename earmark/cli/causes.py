@@ -89,7 +89,7 @@ def gap(
     if not found.overlap.whole:
         rows.append(_gap_row("raw, where both were heard", found.raw_kept))
     if found.adjusted is not None:
-        rows.append(_gap_row(f"adjusted for {', '.join(found.adjusted_for)}", found.adjusted.gap))
+        rows.append(_gap_row(f"adjusted for {', '.join(found.adjusted_for) or 'nothing'}", found.adjusted.gap))
     print_rows(rows)
     say(
         f"WER of {found.slice} − WER of the others, in points; positive: {found.slice} is worse served. run {done.run_id}"

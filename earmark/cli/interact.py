@@ -27,7 +27,7 @@ SAID = {
     "total": "all of them together",
     "shapley": "Shapley value",
     "interaction": "interaction",
-    "deletion": "left out (beyond each alone)",
+    "deletion": "left out",
 }
 
 
@@ -69,6 +69,7 @@ def interact(
     """Retrain on combinations of slices: their Shapley values, and whether one makes up for the lack of another."""
     from influence.games.coalitions import interact as run
     from influence.plans.hypotheses import NAMES
+    from lineage.selection.slices import WHOLE
     from training.recipe import Recipe
 
     options: dict[str, Any] = {"sampling": sampling, "generalise": generalise}
@@ -86,10 +87,12 @@ def interact(
         sys.stdout.write(json.dumps({**value, "rows": [asdict(r) for r in done.rows]}, indent=1) + "\n")
         return
     rows = [r for r in done.rows if r.metric in (metric or ["wer"])]
+    order = list(SAID)
+    rows.sort(key=lambda r: (r.metric, r.eval_slice != WHOLE.name, r.eval_slice, order.index(r.measure), r.size))
     print_rows(
         [
             {
-                "measure": SAID[r.measure],
+                "measure": SAID[r.measure] + (", beyond each alone" if r.measure == "deletion" and r.size > 1 else ""),
                 "of": r.slices,
                 "on": r.eval_slice,
                 **({} if metric is None else {"metric": NAMES[r.metric]}),
@@ -97,7 +100,7 @@ def interact(
                 "interval": ""
                 if None in (r.low, r.high)
                 else f"{_number(r.metric, r.low)} to {_number(r.metric, r.high)}",
-                "sampling ±": _number(r.metric, r.sampling_error).lstrip("+"),
+                "sampling ±": "" if r.measure == "total" else _number(r.metric, r.sampling_error).lstrip("+"),
                 "p": "" if r.p_adjusted is None else f"{r.p_adjusted:.3f}",
             }
             for r in rows

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,3 +41,13 @@ def test_dowhy_identifies_the_same_set_recovers_the_truth_and_cannot_break_it() 
     again = refute(heard, GRAPH, "accent", simulations=10, seed=1)
     assert [a.attacked for a in again] == [a.attacked for a in attacks.values()]
     assert all(np.isfinite(a.p) for a in again)
+
+
+@pytest.mark.slow
+def test_a_gap_with_nothing_to_adjust_for_is_attacked_too() -> None:
+    pytest.importorskip("dowhy")
+    heard = replace(utterances(3, confounded=0.0, effect=0.6), columns={})
+    graph = CausalGraph.parse("accent -> errors; noise -> errors")
+    attacks = {r.attack: r for r in refute(heard, graph, "accent", simulations=10)}
+    assert attacks[PLACEBO].estimate == pytest.approx(population_averaged(heard, design(heard)).gap.value)
+    assert abs(attacks[PLACEBO].attacked) < abs(attacks[PLACEBO].estimate) / 3
