@@ -4,6 +4,9 @@ A retraining is a run of `training.fit` and one evaluation per evaluation set, a
 determines their results. So the bank keeps no state of its own: what is finished is on record, whoever asked for it, and a
 bank that was killed and is filled again with the same or overlapping retrainings computes what is missing, nothing else.
 
+The recipe's name stays with the model that the recipe makes as it is; all others are called by what was done, as in
+`six-accents[without accent=scot, seed 1]`, so that nobody who asks for `six-accents` gets one that lacks something.
+
 Workers open the store, the base, the features and the tokenised transcripts once and keep them for their later retrainings;
 all retrainings of a recipe share them, because only weights and seeds differ. Who asks in rounds holds the bank open over all
 of them:
@@ -139,6 +142,7 @@ class Bank:
             "substitutes": r.substitutes,
             "augment": dict(r.augment),
             "checkpoints": r.checkpoints,
+            "called": _called(self.recipe, r),
             "evaluate": list(self.evaluate),
             "normalise": self.normalise,
             "parents": list(self.parents),
@@ -195,6 +199,14 @@ def fill(
         return bank.fill(retrainings)
 
 
+def _called(recipe: Recipe, r: Retraining) -> str:
+    """The name of a retraining's model."""
+    as_it_is = not (r.weights or r.substitutes or r.augment or r.changes)
+    if as_it_is and r.seed == recipe.seed:
+        return recipe.name
+    return f"{recipe.name}[{r.label or f'seed {r.seed}'}]"
+
+
 def recorded(store: Store, recipe: Recipe, retrainings: Sequence[Retraining]) -> tuple[str | None, ...]:
     """The run of each of `retrainings` that is on record, whoever asked for it; None where it has to be computed.
 
@@ -229,6 +241,7 @@ def retrain(
     substitutes: str | None,
     augment: dict[str, list[dict[str, Any]]],
     checkpoints: int,
+    called: str,
     evaluate: list[str],
     normalise: str,
     parents: list[str],
@@ -238,7 +251,7 @@ def retrain(
     store, parsed = store_at(root), Recipe.parse(recipe)
     trained = train(
         store, parsed, seed=seed, weights=weights, substitutes=substitutes, augment=augment, checkpoints=checkpoints,
-        parents=parents,
+        called=called, parents=parents,
     )  # fmt: skip
     fresh = not trained.reused
     predictions = {}

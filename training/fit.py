@@ -80,6 +80,7 @@ def train(
     substitutes: str | None = None,
     augment: Mapping[str, Sequence[Augmentation | Mapping[str, Any]]] | None = None,
     checkpoints: int | None = None,
+    called: str | None = None,
     parents: Sequence[str] = (),
     policy: Policy | None = None,
     resume: bool = True,
@@ -96,6 +97,7 @@ def train(
         substitutes: digest of a pairing on record: other samples in the places of some (`lineage.derivation.substitutes`).
         augment: instead of the recipe's, for the members of each set, by set digest.
         checkpoints: instead of the recipe's.
+        called: name of the model, instead of the recipe's, which then goes on naming another.
         parents: runs that this one belongs to, e.g. an audit.
         policy: what the run may use, instead of the policy in force.
         resume: go on from the state of a killed run, if there is one; else begin anew.
@@ -115,6 +117,8 @@ def train(
     except EarmarkError:
         with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
             raise
+    if called is not None:
+        job.config["called"] = called
     if job.mixture is not None:
         job.mixture.record(store)
     allowed = permission(store, job, policy)
@@ -151,7 +155,8 @@ def train(
                 for a in job.augmentations:
                     recorder.use(a.row)
             vector = job.changes.vector(corpus)
-            _fit(run, job, corpus, vector, work, progress, replays.model_id if replays else None)
+            known = replays.model_id if replays else None
+            _fit(run, job, corpus, vector, work, progress, known, called or recipe.name)
         if work is not None:
             work.drop()
     return _trained(store, store.resolve_run(run.id), reused=False)
@@ -268,6 +273,7 @@ def _fit(
     work: Unfinished | None,
     progress: Progress,
     known: str | None,
+    name: str,
 ) -> None:
     recipe, family = job.recipe, job.family
     run.gpus = int(job.device == "cuda")
@@ -319,7 +325,7 @@ def _fit(
         run,
         family,
         model,
-        name=recipe.name,
+        name=name,
         method=recipe.method,
         set_digest=corpus.set_digest,
         seed=recipe.seed,
@@ -431,4 +437,5 @@ def _with(recipe: Recipe, seed: int | None, checkpoints: int | None) -> Recipe:
 
 
 def _trained(store: Store, run: RunInfo, *, reused: bool) -> TrainedModel:
-    return TrainedModel(run.result["model_id"], run.job or "", run.id, reused, store.artifact(run.result["artifact"]))
+    name = run.config.get("called") or run.job or ""
+    return TrainedModel(run.result["model_id"], name, run.id, reused, store.artifact(run.result["artifact"]))

@@ -213,6 +213,7 @@ class _Replay:
             self.store,
             self.recipe,
             **again_as(self.run.config),
+            called=self.run.config.get("called"),
             policy=policy,
             progress=progress,
             replays=Replays(self.run.id, known, base),

@@ -184,7 +184,7 @@ def _print(done: Any, as_json: bool) -> None:
                 "interval per hour": _span(r.per_hour_low, r.per_hour_high, ".3g"),
                 "beware": r.caution,
             }
-            for r in done.rows
+            for r in sorted(done.rows, key=lambda r: r.hours_more)  # of as many hours, as they are ranked
         ]
     )
     say(f"target {done.target}; run {short(done.run_id)}, {done.trained} models trained now. Points per hour: fewer errors are "

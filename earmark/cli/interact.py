@@ -87,8 +87,8 @@ def interact(
         sys.stdout.write(json.dumps({**value, "rows": [asdict(r) for r in done.rows]}, indent=1) + "\n")
         return
     rows = [r for r in done.rows if r.metric in (metric or ["wer"])]
-    order = list(SAID)
-    rows.sort(key=lambda r: (r.metric, r.eval_slice != WHOLE.name, r.eval_slice, order.index(r.measure), r.size))
+    sequence = list(SAID)
+    rows.sort(key=lambda r: (r.metric, r.eval_slice != WHOLE.name, r.eval_slice, sequence.index(r.measure), r.size))
     print_rows(
         [
             {

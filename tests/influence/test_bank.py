@@ -13,6 +13,7 @@ from lineage.store import Store
 from tests.influence.conftest import make_store
 from training.evaluation.predict import predict
 from training.fit import train
+from training.models.recorded import resolve_model
 from training.recipe import Recipe
 
 
@@ -46,6 +47,19 @@ def test_a_retraining_is_the_same_run_that_training_by_hand_would_be(
     assert banked.results[0] is not None
     assert banked.results[0].run_id == by_hand.run_id
     assert banked.reused == 1
+
+
+def test_the_recipe_s_name_stays_with_the_recipe_s_model(fresh: Store, recipe: Recipe, test_set: str) -> None:
+    recipe = recipe.variant(epochs=1, name="asked for")
+    with fresh.run("plan") as run:
+        north = freeze(run, Slice.parse("accent=north"), resolve_set(fresh, "train")).set_digest
+    asked = [Retraining(0), Retraining(1), Retraining(0, {north: 0.0}, label="without accent=north, seed 0")]
+    own, other, without = (r for r in fill(fresh, recipe, asked, [test_set]).results if r is not None)
+    assert resolve_model(fresh, "asked for").model_id == own.model_id
+    assert resolve_model(fresh, "asked for[seed 1]").model_id == other.model_id
+    assert resolve_model(fresh, "asked for[without accent=north, seed 0]").model_id == without.model_id
+    again = train(fresh, recipe, seed=1, checkpoints=0)
+    assert (again.reused, again.name) == (True, "asked for[seed 1]")
 
 
 def test_predictions_of_the_bank_are_those_of_the_model_opened_from_its_files(
