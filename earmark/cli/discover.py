@@ -37,6 +37,9 @@ def discover(
     candidates: Annotated[int, typer.Option(help="Slices to freeze and test at most.")] = 10,
     clusters: Annotated[int, typer.Option(help="Clusters at most, with --by embeddings.")] = 12,
     support: Annotated[float, typer.Option(help="Share of the words that a slice has at least.")] = 0.03,
+    screening: Annotated[
+        bool, typer.Option("--screening", help="Bound the share of slices confirmed wrongly, not the chance of any.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of split, clusters and bootstrap.")] = 0,
     normaliser: NormaliserOption = "basic",
     device: DeviceOption = "cpu",
@@ -50,7 +53,7 @@ def discover(
     with progress("searching") as report:
         done = run(
             Store.open(store), model, set_ref, depth=depth, test=test, share=share, also=also or (), candidates=candidates,
-            clusters=clusters, support=support, seed=seed, progress=report, **options,
+            clusters=clusters, support=support, seed=seed, screening=screening, progress=report, **options,
         )  # fmt: skip
     if as_json:
         found = [{**asdict(f), "gap": {k: _known(v) for k, v in asdict(f.gap).items()}} for f in done.found]
@@ -84,7 +87,8 @@ def discover(
                 f"{short(f.candidate.set_digest)}")  # fmt: skip
         elif f.gap.confirmed:
             say(f"{f.candidate.name}: --slice {json.dumps(f.candidate.predicate, ensure_ascii=False)}")
-    say("Gap: points of WER above the rest of the tested set; p by Holm over the slices listed.")
+    correction = "Benjamini–Hochberg" if screening else "Holm"
+    say(f"Gap: points of WER above the rest of the tested set; p by {correction} over the slices listed.")
 
 
 def _known(value: Any) -> Any:

@@ -52,6 +52,7 @@ class Settings:
     level: float = bootstrap.LEVEL
     replicates: int = bootstrap.REPLICATES
     seed: int = 0
+    screening: bool = False
 
     def __post_init__(self) -> None:
         if self.by not in ("attributes", "embeddings"):

@@ -3,9 +3,10 @@
 A slice picked as the worst of thousands is bad on the data it was picked on, whether there is anything in it or not. It is
 therefore frozen first and tested on utterances of other speakers: the gap is WER(slice) − WER(everybody else there), its
 interval comes from resampling speakers as blocks (`training.statistics.bootstrap`), with the degrees of freedom of the
-slice's own speakers, of which there are fewer than in the whole; p-values are corrected by Holm over all candidates.
-*Confirmed* means that the gap is above zero at the family's level. Few speakers confirm nothing: how those few differ is
-all there is to see.
+slice's own speakers, of which there are fewer than in the whole; p-values are corrected over all candidates.
+*Confirmed* means that the gap is above zero at the family's level: by Holm, so that hardly any search confirms a slice that has
+nothing in it; or, for `screening` many candidates that are to be tested further, by Benjamini and Hochberg, so that hardly any
+of the confirmed slices has nothing in it. Few speakers confirm nothing: how those few differ is all there is to see.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from scipy import stats
 
 from training.evaluation.figures import difference_of_rates
 from training.statistics import bootstrap
-from training.statistics.multiplicity import holm
+from training.statistics.multiplicity import benjamini_hochberg, holm
 
 FEWEST_SPEAKERS = 4
 FEWEST_WORDS = 30
@@ -54,6 +55,7 @@ def gaps(
     level: float = bootstrap.LEVEL,
     replicates: int = bootstrap.REPLICATES,
     seed: int = 0,
+    screening: bool = False,
 ) -> list[Gap]:
     """The gap of every candidate, judged as one family.
 
@@ -65,9 +67,10 @@ def gaps(
         level: 1 − the probability that any slice is confirmed wrongly, and the level of intervals.
         replicates: of the bootstrap.
         seed: of the bootstrap.
+        screening: 1 − `level` bounds the share of those confirmed that are so wrongly, not the probability of any.
     """
     found = [_gap(errors, words, speakers, m, level, replicates, seed) for m in masks]
-    adjusted = holm([g.p for g in found]) if found else np.empty(0)
+    adjusted = (benjamini_hochberg if screening else holm)([g.p for g in found])
     return [_judged(g, float(p), level) for g, p in zip(found, adjusted, strict=True)]
 
 

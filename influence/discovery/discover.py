@@ -85,6 +85,7 @@ def discover(
     level: float = bootstrap.LEVEL,
     replicates: int = bootstrap.REPLICATES,
     seed: int = 0,
+    screening: bool = False,
     normalise: str = "basic",
     device: str = "cpu",
     threads: int = 1,
@@ -108,6 +109,7 @@ def discover(
         level: 1 − the probability that any slice is confirmed wrongly, and the level of intervals.
         replicates: of the bootstrap.
         seed: of split, mixture and bootstrap.
+        screening: 1 − `level` bounds the share of those confirmed that are so wrongly, not the probability of any.
         normalise: normaliser of references and hypotheses.
         device: 'cpu', 'cuda' or 'auto'.
         threads: arithmetic threads.
@@ -116,7 +118,7 @@ def discover(
     Raises:
         EarmarkError: no such model or set, too few speakers to split, or sets that share samples.
     """
-    settings = Settings(by, depth, candidates, clusters, support, alpha, level, replicates, seed)
+    settings = Settings(by, depth, candidates, clusters, support, alpha, level, replicates, seed, screening)
     population = resolve_set(store, set_ref)
     if test is None:
         shares = {"discover": share, "confirm": 1 - share}
@@ -198,7 +200,7 @@ def _test(
             frozen = [_elsewhere(run, c, tested.set, there) for c in candidates]
             judged = gaps(
                 tested.errors, tested.words, tested.speakers, [tested.mask(ids) for _, ids in frozen], level=settings.level,
-                replicates=settings.replicates, seed=settings.seed,
+                replicates=settings.replicates, seed=settings.seed, screening=settings.screening,
             )  # fmt: skip
             pairs = list(zip(candidates, judged, strict=True))
             run.append(

@@ -41,11 +41,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from scipy import stats
-
 from influence.statistics.contrasts import Contrast
-from training.statistics.multiplicity import holm
+from training.statistics.multiplicity import benjamini_hochberg, holm
 
 Correction = Literal["holm", "benjamini-hochberg"]
 Equivalence = Literal["each", "family"]
@@ -131,7 +128,7 @@ def judge(
     """The verdicts on one declared family, in its order; `level` is 1 − α."""
     alpha = 1 - level
     raw = [1.0 if c.obstacle else c.p for c in family]
-    adjusted = holm(raw) if correction == "holm" or not raw else np.asarray(stats.false_discovery_control(raw))
+    adjusted = holm(raw) if correction == "holm" else benjamini_hochberg(raw)
     within = [1.0 if c.obstacle else c.p_within for c in family]
     within = list(holm(within)) if equivalence == "family" else within
     verdicts = []

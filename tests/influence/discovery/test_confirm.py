@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from influence.discovery.confirm import FEWEST_SPEAKERS, gaps
+from influence.discovery.confirm import FEWEST_SPEAKERS, Gap, gaps
 from influence.discovery.lattice import Literal, search
+from training.statistics.multiplicity import benjamini_hochberg
 
 VALUES = {"accent": 4, "noise": 3, "device": 3, "age": 4}  # the first two belong to utterances, the others to speakers
 
@@ -28,7 +29,7 @@ def conditions(table: np.ndarray) -> list[Literal]:
     ]
 
 
-def found_and_tested(rng: np.random.Generator, planted: float = 0.0) -> tuple[list[str], list[bool]]:
+def found_and_tested(rng: np.random.Generator, planted: float = 0.0) -> tuple[list[str], list[Gap]]:
     errors, words, who, table = voices(rng, 24, 25, planted=planted)
     literals = conditions(table)
     slices = search(errors, words, literals, depth=3, support=60, best=5)
@@ -36,23 +37,38 @@ def found_and_tested(rng: np.random.Generator, planted: float = 0.0) -> tuple[li
     other = conditions(table)
     masks = [np.logical_and.reduce([other[i].mask for i in s.literals]) for s in slices]
     names = [" & ".join(literals[i].name for i in s.literals) for s in slices]
-    return names, [g.confirmed for g in gaps(errors, words, who, masks, replicates=200)]
+    return names, gaps(errors, words, who, masks, replicates=200)
 
 
 def test_a_planted_crossing_is_found_first_and_confirmed() -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
-        names, confirmed = found_and_tested(rng, planted=0.4)
+        names, found = found_and_tested(rng, planted=0.4)
         assert names[0] == "accent=1 & noise=2"
-        assert confirmed[0]
+        assert found[0].confirmed
 
 
 def test_where_there_is_nothing_hardly_anything_is_confirmed() -> None:
-    """Speakers differ, attributes do not matter: 5 % of searches at most may confirm any slice."""
+    """Speakers differ, attributes do not matter: 5 % of searches at most may confirm any slice, screening or not."""
     rng = np.random.default_rng(1)
-    runs = 150
-    false = sum(any(found_and_tested(rng)[1]) for _ in range(runs))
-    assert false / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)  # two standard errors of the simulation
+    runs, false, screened = 150, 0, 0
+    for _ in range(runs):
+        found = found_and_tested(rng)[1]
+        p = benjamini_hochberg([g.p for g in found])  # where nothing is there, any discovery is all false
+        false += any(g.confirmed for g in found)
+        screened += any(g.value > 0 and q <= 0.05 for g, q in zip(found, p, strict=True))
+    assert false <= screened <= runs * (0.05 + 2 * np.sqrt(0.05 * 0.95 / runs))  # two standard errors of the simulation
+
+
+def test_screening_confirms_by_the_rate_of_false_discoveries() -> None:
+    rng = np.random.default_rng(5)
+    errors, words, who, table = voices(rng, 24, 25, planted=0.12)
+    masks = [table[:, 1] == v for v in range(3)] + [(table[:, 0] == 1) & (table[:, 1] == 2)] + [table[:, 2] == 0] * 6
+    strict, screened = (gaps(errors, words, who, masks, replicates=100, screening=s) for s in (False, True))
+    assert [g.p for g in strict] == [g.p for g in screened]
+    assert [g.p_adjusted for g in screened] == pytest.approx(benjamini_hochberg([g.p for g in strict]))
+    assert {i for i, g in enumerate(strict) if g.confirmed} <= {i for i, g in enumerate(screened) if g.confirmed}
+    assert gaps(errors, words, who, [], screening=True) == []
 
 
 def test_where_it_was_found_a_slice_looks_bad_and_elsewhere_it_does_not() -> None:

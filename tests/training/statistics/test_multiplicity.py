@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from training.statistics.multiplicity import holm, merged
+from training.statistics.multiplicity import benjamini_hochberg, holm, merged
 
 values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -59,3 +59,23 @@ def test_tests_of_one_question_are_merged_however_they_depend() -> None:
     for wrong in ([], [1.2], [float("nan")]):
         with pytest.raises(ValueError, match="between 0 and 1"):
             merged(wrong)
+
+
+@given(values)
+def test_screening_is_that_of_scipy_and_asks_less_than_holm(p: list[float]) -> None:
+    adjusted = benjamini_hochberg(p)
+    assert adjusted == pytest.approx(stats.false_discovery_control(p))
+    assert (adjusted <= holm(p) + 1e-12).all()
+    assert benjamini_hochberg([*p, float("nan")]) == pytest.approx(benjamini_hochberg([*p, 1.0]))
+
+
+def test_screening_bounds_the_share_of_what_is_found_wrongly() -> None:
+    rng = np.random.default_rng(0)
+    false, found = [], []
+    for _ in range(2000):
+        p = 2 * stats.norm.sf(np.abs(rng.normal(np.repeat([0.0, 3.5], [30, 10]))))
+        told = benjamini_hochberg(p) <= 0.05
+        false.append(told[:30].sum() / max(told.sum(), 1))
+        found.append(told[30:].sum() - (holm(p) <= 0.05)[30:].sum())
+    assert np.mean(false) <= 0.05
+    assert np.mean(found) > 1
