@@ -20,6 +20,7 @@ METRICS = {
     "cer": "character error rate",
     "entity_errors": "share of entities misheard",
     "ece_utterance": "calibration error",
+    "ece_word": "calibration error of words",
 }
 UNITS = {metric: "nats per word" if metric == "loss" else "points" for metric in METRICS}
 

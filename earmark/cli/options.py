@@ -32,7 +32,9 @@ ExecutorOption = Annotated[
 ]
 MetricOption = Annotated[
     list[str] | None,
-    typer.Option("--metric", help="wer, loss, cer, entity_errors, ece_utterance; repeatable; default: wer and loss."),
+    typer.Option(
+        "--metric", help="wer, loss, cer, entity_errors, ece_utterance, ece_word; repeatable; default: wer and loss."
+    ),
 ]
 AddressOption = Annotated[
     str | None,

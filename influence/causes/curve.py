@@ -17,8 +17,8 @@ further off than seeds explain at one time in twenty, the contrast's variance gr
 *Phys. Rev.* 40, 1932, for the part that chance does not explain).
 
 The grid is fine, for with a coarse one a true law between two shapes is missed by more than the shapes disagree: 95 %
-intervals covered 65 to 100 %, by the law. Now they cover 97–99 % over laws drawn at random and about 90 % at least of every
-kind, and the check passes for 94–96 % of true laws (`benchmarks/forecast_simulation.py`). That forecasts cover more than they
+intervals covered 65 to 100 %, by the law. Now they cover 95–99 % over laws drawn at random and 90 % at least of every kind,
+and the check passes for 93–95 % of true laws (`benchmarks/forecast_simulation.py`). That most forecasts cover more than they
 say has to be: from five doses a law that bends sharply, or never, looks like one in the middle, and intervals that cover 95 %
 over all laws would fail those.
 

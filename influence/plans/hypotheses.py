@@ -7,7 +7,7 @@
     sentence   = intervention, verb, metric, "on", evaluation slice, "by", bound, number, unit
     verb       = "raises" | "lowers" | "changes"
     bound      = "more than" (raises, lowers) | "less than" (changes: the claim that nothing of that size happens)
-    metric     = "WER" | "CER" | "loss" | "entity errors" | "calibration error"
+    metric     = "WER" | "CER" | "loss" | "entity errors" | "calibration error" | "word calibration error"
     unit       = "nats per word" (loss) | "points" (all others)
 
 What an intervention is called says `influence.interventions`. The sentences of a plan together are its declared family: each
@@ -32,7 +32,8 @@ from training.statistics.multiplicity import holm
 Verb = Literal["raises", "lowers", "changes"]
 
 NAMES = {
-    "wer": "WER", "cer": "CER", "loss": "loss", "entity_errors": "entity errors", "ece_utterance": "calibration error"
+    "wer": "WER", "cer": "CER", "loss": "loss", "entity_errors": "entity errors", "ece_utterance": "calibration error",
+    "ece_word": "word calibration error",
 }  # fmt: skip
 UNITS = {metric: "nats per word" if metric == "loss" else "points" for metric in NAMES}
 SCALE = {metric: 1.0 if metric == "loss" else 100.0 for metric in NAMES}

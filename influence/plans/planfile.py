@@ -141,7 +141,9 @@ class Statistics(_Part):
 
     level: float = Field(default=LEVEL, gt=0.5, lt=1, description="Confidence level, and 1 − family-wise error.")
     metrics: tuple[Metric, ...] = Field(
-        default=USUAL, min_length=1, description="What is measured: wer, loss, cer, entity_errors, ece_utterance."
+        default=USUAL,
+        min_length=1,
+        description="What is measured: wer, loss, cer, entity_errors, ece_utterance, ece_word.",
     )
     margins: dict[Metric, float] = Field(
         default={}, description="Largest change that counts as none: nats per word of loss, points of all others."

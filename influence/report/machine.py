@@ -25,6 +25,7 @@ FORMAT = "earmark.audit-report.v1"
 UNITS = {
     "wer": "errors per reference word", "loss": "nats per reference word", "cer": "errors per reference character",
     "entity_errors": "share of entities that are wrong", "ece_utterance": "expected calibration error, 0 to 1",
+    "ece_word": "expected calibration error of words, 0 to 1",
 }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ MARGINS = {  # shares, which people read as points; nats per reference word
     "cer": 0.01,
     "entity_errors": 0.05,
     "ece_utterance": 0.03,
+    "ece_word": 0.03,
 }
 MOST_SPEAKERLESS = 0.1  # share of words that may have no known speaker where the claim is about speakers
 

@@ -11,7 +11,7 @@ from lineage.errors import EarmarkError
 from lineage.selection.sets import members
 from lineage.selection.slices import FrozenSlice
 from lineage.store import Store
-from training.evaluation.calibration import utterance_outcomes
+from training.evaluation.calibration import utterance_outcomes, word_outcomes
 from training.evaluation.entities import Tally, tagged, tallies
 from training.evaluation.evaluate import columns
 from training.evaluation.figures import PARTS
@@ -21,7 +21,7 @@ from training.evaluation.wer import align
 
 
 def outcome(store: Store, predictions: str, normalise: str = "basic", metrics: Sequence[str] = USUAL) -> Outcome:
-    """What one `predictions` run found, by sample; entities only where they are among the `metrics`."""
+    """What one `predictions` run found, by sample; entities and single words only where the `metrics` ask for them."""
     table = recorded(store, predictions, normalise).table
     ids = table["sample_id"].to_pylist()
     hits, replaced, missed, made_up, loss, wrong, sure = columns(
@@ -41,6 +41,7 @@ def outcome(store: Store, predictions: str, normalise: str = "basic", metrics: S
             for i, c, r in zip(ids, utterances.confidence.tolist(), utterances.right.tolist(), strict=True)
             if c == c
         },
+        _words(store, predictions, normalise) if "ece_word" in metrics else {},
     )
 
 
@@ -79,6 +80,18 @@ def eval_slices(
 def _known(ids: Sequence[UUID], values: Array) -> dict[UUID, float]:
     """By sample, where there is a value: a transcript that the model cannot spell has no loss."""
     return {i: v for i, v in zip(ids, values.tolist(), strict=True) if v == v}
+
+
+def _words(store: Store, run_id: str, normalise: str) -> dict[UUID, list[tuple[float, float]]]:
+    """Confidence of each decoded word and whether it is right, by utterance; see `calibration.word_outcomes`."""
+    text, texts = normaliser(normalise), spoken_and_heard(store, recorded(store, run_id, normalise))
+    said, heard, sure = zip(*texts.values(), strict=True) if texts else ((), (), ())
+    found = word_outcomes([text(s) for s in said], heard, sure, text)
+    words: dict[UUID, list[tuple[float, float]]] = {i: [] for i in texts}
+    ids = list(texts)
+    for c, r, k in zip(found.confidence.tolist(), found.right.tolist(), found.utterance.tolist(), strict=True):
+        words[ids[k]].append((c, r))
+    return words
 
 
 def _entities(store: Store, run_id: str, normalise: str) -> dict[UUID, Tally]:

@@ -10,11 +10,17 @@ is divided by there, mostly reference words; their quotient, summed over blocks,
 | `loss` | nats | reference words |
 | `entity_errors` | entities not heard whole (1 − entity accuracy, see `training.evaluation.entities`) | entities said |
 | `ece_utterance` | expected calibration error of utterances (see `training.evaluation.calibration`) | utterances |
+| `ece_word` | that of decoded words | reference words, see below |
 
 All of them are the worse the higher, so a positive effect of leaving a slice out means the same everywhere. A calibration error
 is no sum over utterances, but it is one once each bin is known to be over- or underconfident: utterances then count with their
 bin's sign (`calibration.contributions`), their sum is the error itself, and a bin that is near balance, where the sign might
 have been the other, adds next to nothing.
+
+How many words are decoded differs from model to model, where a panel has one amount a block. A block's value of `ece_word` is
+therefore what it adds to the ratio by the delta method: with Σ contributions c over n decoded words, the ratio g, and w_b of
+the W reference words in block b, it is W/n (c_b − g n_b) + g w_b. Over all blocks that is W g, and a block that talks much
+weighs in a resample by what it says.
 
 A block is what may be resampled as one: a test speaker, because a speaker's utterances resemble each other, or a single
 utterance where the claim is about these very speakers.
@@ -35,9 +41,9 @@ from training.evaluation.calibration import Outcomes, contributions
 
 Array = npt.NDArray[np.float64]
 Generalise = Literal["speakers", "utterances"]
-Metric = Literal["wer", "loss", "cer", "entity_errors", "ece_utterance"]
+Metric = Literal["wer", "loss", "cer", "entity_errors", "ece_utterance", "ece_word"]
 
-METRICS: tuple[Metric, ...] = ("wer", "loss", "cer", "entity_errors", "ece_utterance")
+METRICS: tuple[Metric, ...] = ("wer", "loss", "cer", "entity_errors", "ece_utterance", "ece_word")
 USUAL: tuple[Metric, ...] = ("wer", "loss")
 STEP = {"wer": 1.0, "cer": 1.0, "entity_errors": 1.0}  # the smallest change that a value can make: one word
 
@@ -56,25 +62,42 @@ def check_metrics(metrics: Collection[str]) -> None:
 class Outcome:
     """One model on one evaluation set: errors and loss by sample, and what other metrics add up.
 
-    `sure` is each utterance's confidence and how right it was, both from 0 to 1.
+    `sure` is each utterance's confidence and how right it was, both from 0 to 1; `sure_words` that of each decoded word.
     """
 
     errors: Mapping[UUID, float]
     loss: Mapping[UUID, float]
     others: Mapping[str, Mapping[UUID, float]] = field(default_factory=dict)
     sure: Mapping[UUID, tuple[float, float]] = field(default_factory=dict)
+    sure_words: Mapping[UUID, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
     def scored(self, metric: str) -> Collection[UUID]:
         """The samples that have a value."""
+        if metric == "ece_word":
+            return self.sure_words
         return self.sure if metric == "ece_utterance" else self._sums(metric)
 
-    def values(self, metric: str, samples: Sequence[UUID]) -> Array:
-        """What the samples of a slice add up to the metric's numerator, [n]."""
+    def values(self, metric: str, samples: Sequence[UUID], words: Array) -> Array:
+        """What the samples of a slice add up to the metric's numerator, [n]; `words` [n] is what they are divided by."""
+        if metric == "ece_word":
+            return self._of_words(samples, words)
         if metric != "ece_utterance":
             by_sample = self._sums(metric)
             return np.array([by_sample[s] for s in samples], dtype=np.float64)
         sure, right = np.array([self.sure[s] for s in samples], dtype=np.float64).reshape(-1, 2).T
         return contributions(Outcomes(sure, right, np.arange(len(samples))))
+
+    def _of_words(self, samples: Sequence[UUID], words: Array) -> Array:
+        """Nothing where nothing was decoded."""
+        heard = [self.sure_words.get(s, ()) for s in samples]
+        said = np.array([len(h) for h in heard], dtype=np.float64)
+        if not said.sum():
+            return np.zeros(len(samples))
+        sure, right = np.array([pair for h in heard for pair in h], dtype=np.float64).T
+        utterance = np.repeat(np.arange(len(samples)), said.astype(np.int64))
+        off = np.bincount(utterance, weights=contributions(Outcomes(sure, right, utterance)), minlength=len(samples))
+        gap = off.sum() / said.sum()
+        return np.asarray(words.sum() / said.sum() * (off - gap * said) + gap * words)
 
     def _sums(self, metric: str) -> Mapping[UUID, float]:
         return self.errors if metric == "wer" else self.loss if metric == "loss" else self.others.get(metric, {})
@@ -145,6 +168,8 @@ def panel(outcomes: Sequence[Sequence[Outcome]], parts: Blocks, metric: str) -> 
     values = np.empty((len(outcomes), len(outcomes[0]), count))
     for j, seeds in enumerate(outcomes):
         for k, outcome in enumerate(seeds):
-            values[j, k] = np.bincount(parts.block, weights=outcome.values(metric, parts.samples), minlength=count)
+            values[j, k] = np.bincount(
+                parts.block, weights=outcome.values(metric, parts.samples, parts.words), minlength=count
+            )
     words = np.bincount(parts.block, weights=parts.words, minlength=count).astype(np.float64)
     return Panel(values, words, STEP.get(metric, 0.0))

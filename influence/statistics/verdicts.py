@@ -53,7 +53,7 @@ NO_EFFECT = "no effect larger than"
 NOT_IDENTIFIABLE = "not identifiable"
 
 COUNTS = {"wer": "errors", "cer": "character errors", "entity_errors": "misheard entities"}
-LEVELS = {"loss": "loss", "ece_utterance": "calibration error"}
+LEVELS = {"loss": "loss", "ece_utterance": "calibration error", "ece_word": "calibration error of words"}
 
 
 @dataclass(frozen=True)

@@ -190,10 +190,15 @@ def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
 
 
 def test_other_metrics_are_measured_when_asked_for(fresh: Store, short: Recipe, report: AuditReport) -> None:
-    asked = ("wer", "cer", "ece_utterance", "entity_errors")
+    asked = ("wer", "cer", "ece_utterance", "ece_word", "entity_errors")
     found = audit(fresh, short, slices=SLICES, seeds=2, controls=1, replicates=200, margin=0.3, metrics=asked)
     assert found.trained == 0
-    assert {e.metric for e in found.effects} == {"wer", "cer", "ece_utterance"}  # no entities are tagged here
+    assert {e.metric for e in found.effects} == {
+        "wer",
+        "cer",
+        "ece_utterance",
+        "ece_word",
+    }  # no entities are tagged here
     assert found.effect("accent=north", "all") == replace(report.effect("accent=north", "all"), audit=found.audit)
     rates = fresh.sql(
         "SELECT t.config LIKE '%' || ? || '%' AS without, sum(character_errors) / sum(characters) AS cer, "

@@ -21,7 +21,7 @@ MARGINS = st.integers(0, 100_000).map(lambda n: n / 1000)
 
 @given(
     NAMES.map(lambda n: f"removing {n}"), st.sampled_from(["raises", "lowers", "changes"]),
-    st.sampled_from(["wer", "loss", "cer", "entity_errors", "ece_utterance"]), NAMES, MARGINS,
+    st.sampled_from(["wer", "loss", "cer", "entity_errors", "ece_utterance", "ece_word"]), NAMES, MARGINS,
 )  # fmt: skip
 def test_what_is_printed_reads_back(phrase: str, verb: str, metric: str, where: str, number: float) -> None:
     margin = number if metric == "loss" else round(number / 100, 12)
