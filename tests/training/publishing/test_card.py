@@ -59,7 +59,9 @@ def found(able: Store) -> Findings:
             "verdict": "helps",
         }  # fmt: skip
         planted = {"train_slice": "planted", "eval_slice": "all", "intervention": "planted", "verdict": "hurts"}
-        run.append("effects", [effect, {**effect, "train_slice": "noise=hum", "verdict": "hurts"}, {**effect, **planted}])
+        run.append(
+            "effects", [effect, {**effect, "train_slice": "noise=hum", "verdict": "hurts"}, {**effect, **planted}]
+        )
     return findings(able, model)
 
 
