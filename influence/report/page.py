@@ -174,7 +174,8 @@ def _evidence(record: AuditRecord) -> list[Markup]:
         )  # fmt: skip
         own = [e for e in effects if e.train_slice == e.eval_slice]
         whole = [e for e in effects if e.eval_slice == WHOLE.name and e.train_slice != WHOLE.name]
-        legend = f"{sign}. {level} intervals; band: what counts as none; hollow: the same done to random samples."
+        hollow = "; hollow: the same done to random samples" if any(e.control is not None for e in effects) else ""
+        legend = f"{sign}. {level} intervals; band: what counts as none{hollow}."
         out.append(
             section(
                 f"Effects on {said}",
