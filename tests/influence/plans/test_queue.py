@@ -31,6 +31,7 @@ def plan(recipe: Recipe) -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_largest_effects_foretold_begin_first_and_change_nothing(plan: dict[str, Any], tmp_path: Path) -> None:
     stores = [make_store(tmp_path / "declared"), tmp_path / "gradients"]
     shutil.copytree(stores[0].root, stores[1])
@@ -51,7 +52,7 @@ def test_the_largest_effects_foretold_begin_first_and_change_nothing(plan: dict[
         ).to_pylist()
     }
     cases = {c.slice: found[c.row] for c in drawn.comparisons}
-    assert cases == pytest.approx(by_slice)
+    assert cases == pytest.approx({name: by_slice[name] for name in SLICES})
     assert found[0] == max(found) > 0
 
     first = run(declared, AuditPlan.parse(plan))
