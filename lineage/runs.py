@@ -28,7 +28,7 @@ from lineage.machine import environment
 from lineage.machine.meter import Meter
 from lineage.proof.verifier import rows_digest
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
-from lineage.storage.segments import Rows, as_table, sync_folder, write_durably, write_segment
+from lineage.storage.segments import Rows, as_table, write_segment, write_whole
 from lineage.subjects import KEYS
 
 if TYPE_CHECKING:
@@ -118,6 +118,13 @@ class Manifest:
     files: tuple[Segment, ...] = ()  # further files of the record that are no tables
     removed: tuple[str, ...] = ()  # paths that this run took away
 
+    @property
+    def paths(self) -> list[str]:
+        """Everything that it names and that is there, relative to the store."""
+        return [s.path for s in (*self.segments, *self.vault, *self.files)] + [
+            f"artifacts/{d[:2]}/{d}" for d in self.artifacts
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """As JSON."""
         return {
@@ -203,12 +210,6 @@ class _Buffer:
         for folder in (self._store.root / self._folder).glob(f"*/{self._run_id}"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def sync(self) -> None:
-        """Make the folders' entries durable."""
-        for folder in {(self._store.root / s.path).parent for s in self.segments}:
-            for entry in (folder, folder.parent, folder.parent.parent):
-                sync_folder(entry)
-
 
 @dataclass
 class Run:
@@ -275,7 +276,7 @@ class Run:
     def keep(self, table: str, name: str, data: bytes) -> None:
         """Keep a further file of the record, which is no table, beside the run's segments of `table`."""
         path = self.store.root / "tables" / table / self.id / name
-        write_durably(path, data)
+        write_whole(path, data)
         relative = path.relative_to(self.store.root).as_posix()
         self.files.append(Segment(table, relative, 0, len(data), hashlib.sha256(data).hexdigest()))
 
@@ -310,12 +311,10 @@ class Run:
         if warnings:
             self.result["warnings"] = [*self.result.get("warnings", ()), *warnings]
         info = self.info(status)
-        told = self.events.finish(info)
+        self.files.append(self.events.finish(info))
         self._tables.append("runs", [info.row()])
-        for buffer in (self._tables, self.vault):
-            buffer.flush()
-            buffer.sync()
-        self.files.append(told.result())
+        self._tables.flush()
+        self.vault.flush()
         self.store.publish(
             Manifest(
                 info,

@@ -42,7 +42,7 @@ from lineage.schema import FORMAT_VERSION, TABLES
 from lineage.storage import artifacts, packed
 from lineage.storage.living import alive
 from lineage.storage.lookup import Lookup
-from lineage.storage.segments import write_durably
+from lineage.storage.segments import write_durably, write_whole
 from lineage.subjects import Subjects
 
 T = TypeVar("T")
@@ -194,9 +194,13 @@ class Store:
         """
         data = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False, sort_keys=True).encode()
         path = self.root / "manifests" / f"{manifest.run.id}.json"
-        write_durably(path, data)
+        write_whole(path, data)
+        told = [path, *(self.root / name for name in manifest.paths)]
+        told += [folder for one in told for folder in one.parents if self.root in folder.parents]
         try:
-            self.log.append(manifest.run.id, hashlib.sha256(data).hexdigest(), lambda: self._check(manifest, condition))
+            self.log.append(
+                manifest.run.id, hashlib.sha256(data).hexdigest(), told, lambda: self._check(manifest, condition)
+            )
         except Conflict:
             path.unlink()
             raise

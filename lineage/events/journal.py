@@ -12,13 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lineage.storage.segments import disk_error, write_durably
+from lineage.storage.segments import disk_error, write_whole
 from lineage.subjects import KEYS, Subject, from_row
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ class Journal:
         self._told = time.monotonic()
         self._made: dict[str, Subject] = {}
         self._end: Any = None
-        self._closing: Future[Segment] | None = None
 
     def start(self, at: datetime) -> None:
         """Tell that the run begins, and on what."""
@@ -84,12 +82,10 @@ class Journal:
         """What went wrong outside of the store, to go on the run's record."""
         return self._receivers.warnings()
 
-    def finish(self, info: RunInfo) -> Future[Segment]:
-        """Write how the run ended; the file is durable once the result is there.
-
-        Waiting for the disk goes on beside the writing of the run's tables.
-        """
+    def finish(self, info: RunInfo) -> Segment:
+        """Write how the run ended; the file with all that was told."""
         from lineage.events import translate
+        from lineage.runs import Segment
 
         context = replace(self._context, attributes=self._attributes())
         error = str(info.result.get("error", info.status)) if info.status != "completed" else None
@@ -97,11 +93,10 @@ class Journal:
             context, translate.STATES[info.status], info.ended, self._subjects(info.inputs),
             self._subjects(info.outputs), error,
         )  # fmt: skip
-        self._lines.append(_line(self._end))
-        pool = ThreadPoolExecutor(1)
-        self._closing = pool.submit(self._close)
-        pool.shutdown(wait=False)
-        return self._closing
+        data = b"".join([*self._lines, _line(self._end)])
+        write_whole(self._path, data)
+        relative = self._path.relative_to(self._run.store.root).as_posix()
+        return Segment(FOLDER, relative, len(self._lines) + 1, len(data), hashlib.sha256(data).hexdigest())
 
     def published(self) -> None:
         """Tell others how the run ended, now that everybody can see it."""
@@ -113,18 +108,8 @@ class Journal:
 
         from lineage.events import translate
 
-        if self._closing is not None:
-            wait([self._closing])
         self._path.unlink(missing_ok=True)
         self._receivers.send(translate.event(self._context, RunState.FAIL, datetime.now(UTC), error="Unpublished"))
-
-    def _close(self) -> Segment:
-        from lineage.runs import Segment
-
-        data = b"".join(self._lines)
-        write_durably(self._path, data)
-        relative = self._path.relative_to(self._run.store.root).as_posix()
-        return Segment(FOLDER, relative, len(self._lines), len(data), hashlib.sha256(data).hexdigest())
 
     def _tell(self, event: Any) -> None:
         self._told = time.monotonic()

@@ -50,7 +50,7 @@ from lineage.schema import VAULT, Table
 from lineage.selection.sets import create_set, sample_sets
 from lineage.storage import artifacts
 from lineage.storage.merge import ORIGIN
-from lineage.storage.segments import SegmentWriter, sync_folder
+from lineage.storage.segments import SegmentWriter, sync
 
 if TYPE_CHECKING:
     from lineage.store import Store
@@ -209,7 +209,7 @@ def _delete(root: Path, paths: Iterable[str]) -> None:
         folders.add(path.parent)
     for folder in folders:
         if folder.is_dir():
-            sync_folder(folder)
+            sync([folder])
             if not os.listdir(folder):
                 folder.rmdir()
 

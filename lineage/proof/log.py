@@ -15,7 +15,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
 from lineage.proof.verifier import checkpoint_bytes, checkpoint_text, leaf_hash, node_hash, split, tree_root
-from lineage.storage.segments import sync_folder, write_durably
+from lineage.storage.segments import sync, write_durably, write_whole
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,20 @@ class Log:
             except (ValueError, KeyError, TypeError) as error:
                 raise EarmarkError(f"{path} is damaged ({error!r}) — run: earmark verify") from error
 
-    def append(self, run: str, manifest: str, condition: Callable[[], None] = lambda: None) -> Entry:
-        """Make a run visible; `manifest` is the SHA-256 of its manifest, which is on disk already.
+    def append(
+        self, run: str, manifest: str, told: Sequence[Path] = (), condition: Callable[[], None] = lambda: None
+    ) -> Entry:
+        """Make a run visible; `manifest` is the SHA-256 of its manifest, `told` are files and folders that it stands on.
 
-        `condition` is called with the log as it stands and may raise; if it does not, the entry follows upon just that log.
+        They are durable before the entry is there, and all of it before this returns. `condition` is called with the log as
+        it stands and may raise; if it does not, the entry follows upon just that log.
         """
         temporary = self.root / f".{uuid7()}.tmp"
         try:
             while True:
                 entry = Entry(len(self.entries()), run, manifest)
-                write_durably(temporary, entry.to_bytes())
+                write_whole(temporary, entry.to_bytes())
+                sync([temporary, *told])
                 condition()
                 try:
                     os.link(temporary, self.root / f"{entry.position:08d}.json")
@@ -98,7 +102,6 @@ class Log:
                 break
         finally:
             temporary.unlink(missing_ok=True)
-        sync_folder(self.root)
         self.sign()
         return entry
 
@@ -120,14 +123,14 @@ class Log:
         return {"size": size, "root": root, "at": at, "origin": origin, "signature": signature}
 
     def sign(self) -> None:
-        """Put a checkpoint over everything in the log in place of the last one.
+        """Put a checkpoint over everything in the log, which is durable then, in place of the last one.
 
         Of two writers the slower may have seen less; it looks again after writing, so the last one to look has seen all.
         """
         path = self.root / "checkpoint.json"
         while True:
             signed = self.checkpoint()
-            write_durably(path, checkpoint_text(signed))
+            write_durably(path, checkpoint_text(signed), after=[self.root])
             if len(self.entries()) == signed["size"]:
                 break
 

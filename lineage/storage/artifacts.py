@@ -15,7 +15,7 @@ from pathlib import Path
 from lineage.errors import UnknownName
 from lineage.identity import uuid7
 from lineage.proof.verifier import artifact_digest
-from lineage.storage.segments import disk_error, sync_folder, write_durably
+from lineage.storage.segments import disk_error, sync, write_durably
 
 
 def place(store: Path, digest: str) -> Path:
@@ -36,7 +36,7 @@ def find(store: Path, digest: str) -> Path:
 
 
 def keep(store: Path, content: Path | bytes) -> str:
-    """Keep a file, a folder or bytes; returns the digest.
+    """Keep a file, a folder or bytes; returns the digest. (That it lies there lasts once a run that names it is published.)
 
     Raises:
         EarmarkError: it could not be written.
@@ -56,9 +56,7 @@ def keep(store: Path, content: Path | bytes) -> str:
             shutil.copytree(content, temporary)
         else:
             shutil.copyfile(content, temporary)
-        for path in [temporary, *temporary.rglob("*")]:
-            if path.is_file():
-                _sync(path)
+        sync([temporary, *temporary.rglob("*")])
         temporary.rename(target)
     except OSError as error:
         if not target.exists():  # else another process kept the same folder first
@@ -67,10 +65,4 @@ def keep(store: Path, content: Path | bytes) -> str:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
-    sync_folder(target.parent)
     return digest
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -1,7 +1,9 @@
 """Segments: immutable Parquet files, durable before anybody can see them.
 
-A segment is written under a temporary name, synced, renamed, and its folder synced; a crash at any instant leaves either a
-complete file or a leftover ending in `.tmp`. It becomes part of the record only when a manifest lists it. Ids carry bloom
+A segment is written under a temporary name and renamed; a writer killed at any instant leaves either a complete file or a
+leftover ending in `.tmp`. It becomes part of the record only when a manifest lists it and the log names that, and before the
+log does, `Store.publish` brings all that is listed to the disk. It does so at once, because a file system that is asked for
+twenty files one after the other writes its journal twenty times, and for twenty together once or twice. Ids carry bloom
 filters; dictionaries stand on low-cardinality columns alone, because building them for distinct values costs most of the
 writing time.
 """
@@ -9,8 +11,9 @@ writing time.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,6 +25,7 @@ from lineage.errors import EarmarkError
 from lineage.schema import Table
 
 BLOOM_FALSE_POSITIVES = 0.01
+TOGETHER = 16  # files that the disk is asked for at a time
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
@@ -60,37 +64,66 @@ def empty(table: Table) -> pa.Table:
     return as_table(table, {name: [] for name in table.names if name != "run_id"}, "")
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(paths: Iterable[Path]) -> None:
+    """Make files durable, and of folders the names in them; returns once all of them are.
+
+    Raises:
+        EarmarkError: the disk refused one.
+    """
+    wanted = list(dict.fromkeys(paths))
+    if len(wanted) == 1:
+        _sync(wanted[0])
+    elif wanted:
+        with ThreadPoolExecutor(min(TOGETHER, len(wanted))) as pool:
+            list(pool.map(_sync, wanted))
+
+
+def _sync(path: Path) -> None:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise disk_error(path, error) from error
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write `data` at `path` so that it is there whole or not at all, even after a power cut."""
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write `data` at `path` so that whoever looks finds it whole or not at all; until it is synced, not after a power cut."""
+    with _written(path, data, mode):
+        pass
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644, *, after: Iterable[Path] = ()) -> None:
+    """Write `data` at `path` so that it is there whole or not at all, even after a power cut, and `after` is durable then."""
+    with _written(path, data, mode) as temporary:
+        sync([temporary, *after])
+    sync([path.parent])
+
+
+@contextmanager
+def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """A temporary file with `data`, which takes its place at `path` when the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield temporary
         temporary.rename(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise disk_error(path, error) from error
-    sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 class SegmentWriter:
-    """Writes one segment in pieces, durably once closed; a context manager that leaves nothing behind if it breaks.
+    """Writes one segment in pieces; a context manager that leaves nothing behind if it breaks.
 
     `rows` is how many are expected in a row group at most; ids of `table` then get bloom filters of that size. `order` names
-    the columns by which the rows come sorted. (The folder's own entry is synced at publication.)
+    the columns by which the rows come sorted.
     """
 
     def __init__(self, path: Path, table: Table, rows: int, order: Sequence[str] = ()) -> None:
@@ -129,8 +162,7 @@ class SegmentWriter:
             with suppress(OSError) if error is not None else nullcontext():
                 self._writer.close()  # even of a broken segment, else its destructor would try
             if error is None:
-                self._stream.flush()
-                os.fsync(self._stream.fileno())
+                self._stream.close()
                 self._temporary.rename(self.path)
         except OSError as caught:
             raise disk_error(self.path, caught) from caught
@@ -150,7 +182,7 @@ def _leaves(name: str, type: pa.DataType) -> list[str]:
 
 
 def write_segment(path: Path, table: Table, rows: pa.Table) -> None:
-    """Write one segment durably (the folder's own entry is synced at publication)."""
+    """Write one segment."""
     with SegmentWriter(path, table, rows.num_rows) as writer:
         writer.write(rows)
 

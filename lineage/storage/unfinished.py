@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lineage.identity import file_digest
-from lineage.storage.segments import disk_error, sync_folder, write_durably
+from lineage.storage.segments import disk_error, sync, write_durably
 
 if TYPE_CHECKING:
     from lineage.store import Store
@@ -76,7 +76,7 @@ class Unfinished:
         """
         known = {f["name"]: f for f in (_statement(self.folder) or {"files": []})["files"]}
         listed = [known.get(name) or _listed(self.file(name)) for name in files]
-        sync_folder(self.folder)
+        sync([self.folder])
         statement = {"at": time.time(), "inputs": self._inputs, "facts": facts, "files": listed}
         write_durably(self.folder / STATE, json.dumps(statement).encode())
         self._keep(files)
