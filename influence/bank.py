@@ -24,11 +24,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
-
-from safetensors.torch import load_model
-from torch import nn
 
 from influence.executors import ALONE, Executor, Job, Spread, store_at
 from influence.watch import Watch
@@ -37,12 +33,10 @@ from lineage.store import Store
 from training.comparison.costs import in_force
 from training.data.corpus import open_corpus
 from training.evaluation.predict import predict
-from training.families import Family
-from training.fit import TrainedModel, prepare, train
+from training.fit import prepare, train
 from training.loops.changes import changes
 from training.loops.determinism import pick_device
-from training.models import lora, pristine
-from training.models.recorded import Opened, resolve_model
+from training.models.recorded import Opened, open_model
 from training.models.start import find_start
 from training.progress import Progress, silent
 from training.recipe import Recipe
@@ -258,7 +252,7 @@ def retrain(
     opened: Opened | None = None
     for digest in evaluate:
         if opened is None and not trained.reused:
-            opened = _opened(store, parsed, trained)
+            opened = open_model(store, trained.model_id, attention=parsed.attention)
         found = predict(
             store,
             trained.model_id,
@@ -277,22 +271,3 @@ def retrain(
         "reused": trained.reused,
         "wall_s": time.perf_counter() - begun if fresh else 0.0,
     }
-
-
-def _opened(store: Store, recipe: Recipe, trained: TrainedModel) -> Opened:
-    """The trained model with the family of its base, which the process has open, and with it tokeniser and features."""
-    family = find_start(store, recipe).family
-    if recipe.method == "lora":
-        model: nn.Module = lora.load(
-            pristine.fresh(family, dropout=recipe.dropout, attention=recipe.attention), trained.path
-        )
-    else:
-        model = _vessel(family, recipe.attention)
-        load_model(model, trained.path / "model.safetensors")
-    return Opened(resolve_model(store, trained.model_id), family, model.eval(), recipe.transcripts)
-
-
-@lru_cache(maxsize=1)
-def _vessel(family: Family, attention: str) -> nn.Module:
-    """A model into which one retraining's weights after the other are put; building one costs more than filling it."""
-    return family.model(attention=attention)

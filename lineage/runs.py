@@ -28,6 +28,7 @@ from lineage.machine import environment
 from lineage.machine.meter import Meter
 from lineage.proof.verifier import rows_digest
 from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
+from lineage.storage import artifacts
 from lineage.storage.segments import Rows, as_table, write_segment, write_whole
 from lineage.subjects import KEYS
 
@@ -272,6 +273,13 @@ class Run:
         digest = self.store.put(content)
         self.artifacts.append(digest)
         return digest
+
+    def keep_on(self, digest: str) -> bool:
+        """Keep an artifact that is there already; False if it is not."""
+        there = artifacts.touch(self.store.root, digest)
+        if there:
+            self.artifacts.append(digest)
+        return there
 
     def keep(self, table: str, name: str, data: bytes) -> None:
         """Keep a further file of the record, which is no table, beside the run's segments of `table`."""

@@ -62,6 +62,7 @@ class Store:
         self.erasures: list[Manifest] = []
         self._attributes: dict[str, str] = {}
         self._views = sql.Views()
+        self._lasting: dict[tuple[str, Any], tuple[int, Any]] = {}
         self._working: list[Run] = []  # runs being written, each within the one before
 
     @classmethod
@@ -269,6 +270,9 @@ class Store:
         Raises:
             UnknownName, AmbiguousName: no such run, or several.
         """
+        self.refresh()
+        if ref in self._manifests:
+            return self._manifests[ref].run
         runs = self.runs()
         found = [r for r in runs if r.id.replace("-", "").startswith(hex_prefix(ref) or "?")]
         if not found:
@@ -371,6 +375,14 @@ class Store:
         """Columns of one table, of the rows for which `where` (SQL text) holds."""
         clause = f" WHERE {where}" if where else ""
         return self.sql(f"SELECT {', '.join(columns)} FROM {table}{clause}", list(parameters))
+
+    def lasting(self, table: str, read: Callable[[Store], T]) -> T:
+        """What `read` makes of one public table alone; read anew only when the table has changed."""
+        state = self.changes(table)
+        known = self._lasting.get((table, read))
+        if known is None or known[0] != state:
+            known = self._lasting[table, read] = (state, read(self))
+        return known[1]
 
     # -- artifacts ---------------------------------------------------------------------------------------------------
 

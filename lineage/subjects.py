@@ -101,6 +101,9 @@ def resolve_model(store: Store, ref: str) -> Subject:
     Raises:
         UnknownName, AmbiguousName: no such model, or several.
     """
+    whole = store.subjects.find(ref)
+    if whole.kind == "model":  # the id itself, which is nobody's name: no table has to be read
+        return whole
     rows = store.sql("SELECT model_id, name FROM models ORDER BY run_id").to_pylist()
     named = [r["model_id"] for r in rows if r["name"] == ref and not ref.startswith("@")]
     prefix = hex_prefix(ref)

@@ -48,7 +48,7 @@ from training.loops.development import Development
 from training.loops.exposures import Exposures
 from training.loops.resume import Part, Saver
 from training.loops.trainer import OPTIMISER, RecordedTrainer
-from training.models import ewc
+from training.models import ewc, handover
 from training.models.base import Base
 from training.models.recorded import keep_base, opening, pools_of, record_model
 from training.models.start import Start, find_start
@@ -313,7 +313,7 @@ def _fit(
             run.result["development"] = development.result()
         if penalty is not None:
             run.result["ewc"]["penalty"] = float(penalty().detach())
-    model = model.cpu().eval()
+    model = trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False).cpu().eval()
     run.result |= {
         "steps": steps,
         "planned": {"epochs": recipe.epochs if recipe.steps is None else None, "steps": trainer.plan.steps},
@@ -321,7 +321,7 @@ def _fit(
         "losses": trainer.losses.values,
         "resumed": saver.before,
     }
-    record_model(
+    model_id = record_model(
         run,
         family,
         model,
@@ -332,6 +332,8 @@ def _fit(
         known=known,
         parent=job.start.parent,
     )
+    model.zero_grad(set_to_none=True)
+    handover.leave(run.store, model_id, recipe.attention, model)
     run.outputs += [c["artifact"] for c in run.result["checkpoints"]]
     run.cost |= saver.spent
     if job.device == "cuda":

@@ -28,7 +28,7 @@ from lineage.manifests.columns import AUDIO, TEXT, canonical
 from lineage.manifests.entries import entry
 from lineage.people.erase import barred
 from lineage.proof.merkle import Boughs
-from lineage.selection.sets import SampleSet, create_set, resolve_set
+from lineage.selection.sets import SampleSet, create_set, resolve_set, sample_sets
 from lineage.sound.audio import Waveform, encode
 from lineage.store import Store
 
@@ -127,7 +127,7 @@ def set_of(store: Store, ids: Sequence[uuid.UUID] | Halves, name: str, parents: 
         raise EarmarkError(f"the data of '{name}' is empty — give it rows")
     members = sort_unique(ids if isinstance(ids, np.ndarray) else halves(ids))
     digest = Boughs.of(members).set_digest
-    if store.read("sample_sets", ["name"], "set_digest = ?", [digest]).num_rows:
+    if any(s.digest == digest for s in sample_sets(store)):
         return resolve_set(store, digest)
     with store.run("set", job=name, config={"name": name}, inputs=list(parents)) as run:
         return create_set(run, members, name=name, parents=parents)

@@ -50,6 +50,7 @@ class Log:
         self._store = root
         self.root = root / "log"
         self._entries: list[Entry] = []
+        self._leaves: list[bytes] = []
 
     @staticmethod
     def make_key(root: Path) -> str:
@@ -107,7 +108,8 @@ class Log:
 
     def leaves(self) -> list[bytes]:
         """Leaf hashes, oldest first."""
-        return [leaf_hash(e.to_bytes()) for e in self.entries()]
+        self._leaves += [leaf_hash(e.to_bytes()) for e in self.entries()[len(self._leaves) :]]
+        return list(self._leaves)
 
     def checkpoint(self) -> dict[str, Any]:
         """A freshly signed statement of what the log holds now: size, root, time, origin (digest of earmark.json)."""

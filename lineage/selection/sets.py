@@ -92,6 +92,10 @@ def _totals(store: Store, ids: pa.Array, fresh: pa.Table | None) -> tuple[float 
 
 def sample_sets(store: Store) -> list[SampleSet]:
     """All sets on record, oldest first; a set recorded again under another name appears under each."""
+    return list(store.lasting("sample_sets", _sample_sets))
+
+
+def _sample_sets(store: Store) -> list[SampleSet]:
     rows = store.sql("SELECT * FROM sample_sets ORDER BY run_id, name").to_pylist()
     return [
         SampleSet(

@@ -35,6 +35,14 @@ def find(store: Path, digest: str) -> Path:
     return path
 
 
+def touch(store: Path, digest: str) -> bool:
+    """Whether the artifact is there; if so it is in use again, should it have been a leftover of a killed writer."""
+    with suppress(FileNotFoundError):
+        os.utime(place(store, digest))
+        return True
+    return False
+
+
 def keep(store: Path, content: Path | bytes) -> str:
     """Keep a file, a folder or bytes; returns the digest. (That it lies there lasts once a run that names it is published.)
 
@@ -43,8 +51,7 @@ def keep(store: Path, content: Path | bytes) -> str:
     """
     digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else artifact_digest(content)
     target = place(store, digest)
-    with suppress(FileNotFoundError):
-        os.utime(target)  # it is in use again, should it have been a leftover of a killed writer
+    if touch(store, digest):
         return digest
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, bytes):

@@ -33,6 +33,7 @@ FEW = 64  # ids that are written into a query rather than joined with it
 FEW_GROUPS = 8  # that are read faster without threads
 GROUPS = 128  # row groups that are in memory at a time
 OPEN = 512  # files that are kept open
+SETS, SMALL = 64, 1 << 16  # so many sets are kept in memory, of at most so many members
 EVERYWHERE = (uuid.UUID(int=0), uuid.UUID(int=(1 << 128) - 1))
 
 
@@ -43,6 +44,7 @@ class Lookup:
         self._store = store
         self._files: dict[str, _File] = {}
         self._transforms: dict[str, tuple[str, str]] = {}
+        self._sets: dict[str, Halves] = {}
 
     def rows(self, table: str, key: str, ids: Halves, columns: Sequence[str], copy: str | None = None) -> pa.Table:
         """`columns` of the rows of `table` whose `key` is one of `ids` (sorted, distinct), sorted by nothing.
@@ -102,7 +104,15 @@ class Lookup:
 
     def members(self, digest: str, reach: tuple[uuid.UUID, uuid.UUID] = EVERYWHERE) -> Halves:
         """Ids of a set, sorted; only those from the first to the second of `reach`, which differ in leading bits alone."""
-        return self._store.steadily(lambda: self._members(digest, *(np.uint64(end.int >> 64) for end in reach)))
+        if reach == EVERYWHERE and digest in self._sets:
+            return self._sets[digest]
+        found = self._store.steadily(lambda: self._members(digest, *(np.uint64(end.int >> 64) for end in reach)))
+        if reach == EVERYWHERE and 0 < len(found) <= SMALL:
+            found.flags.writeable = False
+            self._sets[digest] = found  # no digest ever comes to mean another set
+            for oldest in list(self._sets)[:-SETS]:
+                del self._sets[oldest]
+        return found
 
     def _members(self, digest: str, low: np.uint64, high: np.uint64) -> Halves:
         files = [self._file(segment, "sample_id") for segment in self._store.segments("members")]

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,7 +26,7 @@ from lineage.errors import EarmarkError
 from lineage.schema import Table
 
 BLOOM_FALSE_POSITIVES = 0.01
-TOGETHER = 16  # files that the disk is asked for at a time
+TOGETHER = 8  # files that the disk is asked for at a time
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
@@ -73,9 +74,14 @@ def sync(paths: Iterable[Path]) -> None:
     wanted = list(dict.fromkeys(paths))
     if len(wanted) == 1:
         _sync(wanted[0])
-    elif wanted:
-        with ThreadPoolExecutor(min(TOGETHER, len(wanted))) as pool:
-            list(pool.map(_sync, wanted))
+    else:
+        list(_waiting(os.getpid()).map(_sync, wanted))
+
+
+@lru_cache(maxsize=1)
+def _waiting(process: int) -> ThreadPoolExecutor:
+    """Threads that wait for the disk; a process that was forked has none of its parent's."""
+    return ThreadPoolExecutor(TOGETHER, thread_name_prefix="earmark-disk")
 
 
 def _sync(path: Path) -> None:

@@ -46,6 +46,51 @@ def test_a_run_that_breaks_leaves_its_name_and_no_rows(store: Store, error: type
     assert verify(store.root).ok
 
 
+def test_all_that_a_run_wrote_is_on_the_disk_before_the_log_names_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut leaves cannot be tried here, but what was asked of the disk, and when, can be watched."""
+    asked: list[tuple[int, int] | str] = []
+    fsync, link = os.fsync, os.link
+
+    def watched(handle: int) -> None:
+        fsync(handle)
+        asked.append((os.fstat(handle).st_dev, os.fstat(handle).st_ino))
+
+    def named(source: Path, target: Path) -> None:
+        asked.append("named")
+        link(source, target)
+
+    (tmp_path / "weights" / "deep").mkdir(parents=True)
+    (tmp_path / "weights" / "deep" / "a.bin").write_bytes(b"weights")
+    (tmp_path / "weights" / "b.json").write_text("{}")
+    monkeypatch.setattr(os, "fsync", watched)
+    monkeypatch.setattr(os, "link", named)
+    with store.run("test") as run:
+        run.append("samples", rows(ids(5)))
+        run.vault.append("transcripts", [{"sample_id": s, "transcript": "x"} for s in ids(5)])
+        run.keep("members", "beside", b"more")
+        artifact = run.put(tmp_path / "weights")
+        assert run.put(b"text") == run.put(b"text")
+    (manifest,) = store.manifests()
+    assert {s.table for s in manifest.files} == {"members", "openlineage"}
+    kept = store.artifact(artifact)
+    listed = [
+        store.root / "manifests" / f"{run.id}.json",
+        *(store.root / p for p in manifest.paths),
+        kept,
+        *kept.rglob("*"),
+    ]
+    assert len(listed) == 12
+    folders = [folder for path in listed for folder in path.parents if store.root in folder.parents]
+    log = store.root / "log"
+    before, after = asked[: asked.index("named")], asked[asked.index("named") :]
+    for path in [*listed, *folders, log / "00000000.json"]:
+        assert (path.stat().st_dev, path.stat().st_ino) in before, path
+    for path in [log, log / "checkpoint.json"]:
+        assert (path.stat().st_dev, path.stat().st_ino) in after, path
+
+
 WRITER = """
 import sys, uuid
 from lineage.store import Store

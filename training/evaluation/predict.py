@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from training.progress import Progress, silent
 CALIBRATED = "calibrated"  # the event that gives a model its temperature
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """A model's predictions on a set: one row an utterance, sorted by sample, as in table `predictions`.
 
@@ -50,7 +51,12 @@ class Predictions:
     temperature: float
     reused: bool
     warnings: tuple[str, ...]
-    table: pa.Table
+    _store: Store
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows, read when they are first asked for."""
+        return _rows(self._store, self.run_id)
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,9 @@ def predict(
                 opened.model.to(place), corpus, batch_size=batch_size, temperature=temperature, progress=progress
             )
             heard = _Heard(*found)
-            said = corpus.spoken
+            said, speakers = corpus.spoken, corpus.samples["speaker_key"]
         else:
-            said = transcripts(store, ids)
+            said, speakers = transcripts(store, ids), described(store, ids)["speaker_key"]
         references, hypotheses = [text(t) for t in said], [text(d.text) for d in heard.decoded]
         counts = wer.count(references, hypotheses)
         letters = wer.count_characters(references, hypotheses)
@@ -163,7 +169,7 @@ def predict(
                 "sample_id": ids,
                 "hypothesis": [d.text for d in heard.decoded],
                 "word_confidences": pa.array([list(d.words) for d in heard.decoded], pa.list_(pa.float32())),
-                "speaker_key": described(store, ids)["speaker_key"],
+                "speaker_key": speakers,
             },
         )
         whole = wer.total(counts)
@@ -173,11 +179,13 @@ def predict(
 
 def temperature_of(store: Store, model_id: str) -> float:
     """What a model's logits are divided by for its confidences: as its last calibration on record says, else 1."""
-    rows = store.sql(
-        "SELECT detail FROM model_events WHERE model_id = $model AND event = $event ORDER BY run_id DESC LIMIT 1",
-        {"model": model_id, "event": CALIBRATED},
-    )
-    return float(json.loads(rows["detail"][0].as_py())["temperature"]) if rows.num_rows else 1.0
+    return store.lasting("model_events", _temperatures).get(model_id, 1.0)
+
+
+def _temperatures(store: Store) -> dict[str, float]:
+    query = "SELECT model_id, arg_max(detail, run_id) AS detail FROM model_events WHERE event = ? GROUP BY model_id"
+    rows = store.sql(query, [CALIBRATED]).to_pylist()
+    return {row["model_id"]: float(json.loads(row["detail"])["temperature"]) for row in rows}
 
 
 def transcripts(store: Store, ids: pa.Array) -> list[str]:
@@ -233,9 +241,8 @@ def _predictions(store: Store, run_id: str, text: Normaliser, *, reused: bool) -
         for script, signs in (run.result.get("deletes") or {}).items()
     )
     config: dict[str, Any] = run.config
-    table = _rows(store, run_id)
     return Predictions(
-        run_id, config["model"], config["set"], text.label, config["temperature"], reused, warnings, table
+        run_id, config["model"], config["set"], text.label, config["temperature"], reused, warnings, store
     )
 
 

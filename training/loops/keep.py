@@ -57,7 +57,8 @@ def family_of(model: torch.nn.Module) -> Family | None:
         return None
     generation = getattr(inner, "generation_config", None)
     said = getattr(generation, "language", None), getattr(generation, "task", None)
-    for name in NAMES:
+    kind = getattr(config, "model_type", None)
+    for name in sorted(NAMES, key=lambda n: n != kind):  # mostly it says so
         for language, task in dict.fromkeys((said, (None, None))):
             try:
                 family = open_family(name, find_base(ref), language=language, task=task)

@@ -8,7 +8,7 @@ small bases are kept in the store as well, so that what stands on them can be op
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lineage.identity import digest_of
 from lineage.runs import Run, RunInfo
 from lineage.store import Store
 from training.families import Family, open_family
-from training.models import lora
+from training.models import handover, lora
 from training.models.base import Base, find_base
 from training.models.weights import weights_digest
 
@@ -72,6 +72,8 @@ def resolve_model(store: Store, ref: str) -> Model:
         UnknownName, AmbiguousName: no such model, or several.
     """
     chosen = subjects.resolve_model(store, ref)
+    if chosen.digest == ref:
+        return Model(**{f.name: chosen.facts[f.name] for f in fields(Model)})
     same = [m for m in models(store) if m.model_id == chosen.digest]
     return next((m for m in reversed(same) if m.name == ref), same[-1])
 
@@ -97,7 +99,7 @@ def pools_of(config: dict[str, Any]) -> list[str]:
 
 
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
-    """Open a model on record.
+    """Open a model on record; the one that this process trained last is at hand (`training.models.handover`).
 
     Raises:
         EarmarkError: it is not there, of no family, or the base that its adapters need is neither where it was nor in the
@@ -115,7 +117,11 @@ def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
     # Opened on its base, not on its own files, so that models of one base share tokeniser, features and corpora.
     base = noted_base(store, opens["base"], Base(f"model {record.name}", folder) if whole else None)
     family = open_family(opens["family"], base, language=opens["language"], task=opens["task"])
-    model = family.model(folder, attention=attention) if whole else lora.load(family.model(attention=attention), folder)
+    model = handover.take(store, record.model_id, attention)
+    if model is None and whole:
+        model = family.model(folder, attention=attention)
+    elif model is None:
+        model = lora.load(family.model(attention=attention), folder)
     return Opened(record, family, model, opens["transcripts"])
 
 
@@ -147,6 +153,8 @@ def keep_base(run: Run, base: Base) -> str | None:
     """Keep a copy of a small base in the store; its digest, or None if it is large."""
     if base.bytes > KEPT_BASE:
         return None
+    if run.keep_on(base.digest):  # a base has the same digest there
+        return base.digest
     with tempfile.TemporaryDirectory(prefix="earmark-") as scratch:
         base.copy_to(Path(scratch))
         return run.put(Path(scratch))
