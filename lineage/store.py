@@ -196,11 +196,14 @@ class Store:
         data = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False, sort_keys=True).encode()
         path = self.root / "manifests" / f"{manifest.run.id}.json"
         write_whole(path, data)
-        told = [path, *(self.root / name for name in manifest.paths)]
-        told += [folder for one in told for folder in one.parents if self.root in folder.parents]
+        told = {f"manifests/{path.name}", *manifest.paths}
+        told |= {name[:end] for name in told for end, sign in enumerate(name) if sign == "/"}  # and the folders above
         try:
             self.log.append(
-                manifest.run.id, hashlib.sha256(data).hexdigest(), told, lambda: self._check(manifest, condition)
+                manifest.run.id,
+                hashlib.sha256(data).hexdigest(),
+                [self.root / name for name in told],
+                lambda: self._check(manifest, condition),
             )
         except Conflict:
             path.unlink()

@@ -6,10 +6,12 @@ Law: idempotent, `plain(plain(text)) == plain(text)`; words are separated by sin
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 _JOINERS = {"'": "'", "’": "'", "-": "-", "‐": "-", "‑": "-"}
 
 
+@lru_cache(maxsize=1 << 14)  # one model after the other is held against the same references
 def plain(text: str) -> str:
     """NFKC, lower case, punctuation and symbols to spaces; letters keep their combining marks.
 
