@@ -176,9 +176,16 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, default=567, help="to train on; the demo's by default")
     parser.add_argument("--tested", type=int, default=588, help="to evaluate on")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--retrainings", type=int, default=2, help="of one measurement, twice as many of the other")
+    parser.add_argument(
+        "--retrainings",
+        type=int,
+        default=2,
+        help="of one measurement, twice as many of the other; even, for two workers",
+    )
     parser.add_argument("--ray", action="store_true", help="measure Ray on this machine, too")
     options = parser.parse_args()
+    if options.retrainings % 2:
+        parser.error(f"--retrainings {options.retrainings} leaves one of two workers idle — give an even number")
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     n = options.retrainings
     with tempfile.TemporaryDirectory() as scratch:
