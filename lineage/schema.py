@@ -395,7 +395,7 @@ _TABLES = (
         _low("method", "'exact', 'deletion', 'permutations' or 'regression'.", nullable=False),
         _low("eval_slice", "The slice of the errors.", nullable=False),
         _low("eval_set", "Digest of that slice.", nullable=False),
-        _low("metric", "'wer', 'loss', 'cer', 'entity_errors' or 'ece_utterance'.", nullable=False),
+        _low("metric", "'wer', 'loss', 'cer', 'entity_errors', 'ece_utterance' or 'ece_word'.", nullable=False),
         _col(
             "estimate",
             F64,
