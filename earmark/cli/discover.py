@@ -63,6 +63,10 @@ def discover(
         return
     say(f"model {short(done.model_id)}: searched {done.searched.name} (WER {100 * done.wer:.1f} %), tested on "
         f"{done.tested.name}")  # fmt: skip
+    if not done.found:
+        say(f"nothing that has {support:.0%} of the words or more errs more than the rest — lower --support, or search a "
+            "larger set")  # fmt: skip
+        return
     print_rows(
         [
             {

@@ -32,6 +32,12 @@ def test_what_two_slices_are_worth_together(store: Path, capsys: pytest.CaptureF
     told = said(capsys)
     assert "accent=north × accent=south" in told
     assert "Caution: splitting or merging slices changes the values" in told
+    earmark(*asked, "--metric", "cer", "--metric", "loss")
+    told = said(capsys)
+    assert "CER" in told
+    assert "WER" not in told
+    earmark(*asked, "--metric", "wr", status=2)
+    assert "choose of wer, loss" in capsys.readouterr().err
     earmark("sql", "SELECT DISTINCT measure FROM interactions ORDER BY 1")
     assert "shapley" in said(capsys)
     earmark("interact", path, "--slice", "accent=north", status=2)
@@ -47,6 +53,8 @@ def test_slices_that_nobody_thought_of(store: Path, capsys: pytest.CaptureFixtur
     earmark("discover", model, "all")
     told = said(capsys)
     assert "tested on all-confirm" in told
+    earmark("discover", model, "all", "--support", "0.99")
+    assert "nothing that has 99% of the words or more errs more than the rest" in said(capsys)
     earmark("discover", model, "train", "--test", "test", "--json")
     found = json.loads(said(capsys))
     assert (found["searched"], found["tested"], found["shared_speakers"]) == ("train", "test", 4)

@@ -62,7 +62,7 @@ def test_the_deletion_of_one_is_the_audit_s_effect_and_shares_its_models(
 
 
 def test_metrics_are_those_of_audits(report: InteractionReport, fresh: Store, short: Recipe) -> None:
-    metrics: list[Metric] = ["wer", "cer", "ece_utterance"]
+    metrics: list[Metric] = ["wer", "cer", "ece_utterance", "ece_word"]
     found = interact(fresh, short, slices=SLICES, seeds=2, replicates=100, metrics=metrics)
     audited = audit(fresh, short, slices=["accent=north"], seeds=2, controls=0, replicates=100, metrics=metrics)
     assert (found.trained, audited.trained) == (0, 0)
