@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+import influence.bank
 import training.evaluation.predict
 import training.fit
 from influence.bank import Retraining, fill
@@ -112,30 +113,31 @@ class Bank:
 
 
 def filled(store: Store, recipe: Recipe, retrainings: list[Retraining], spread: Spread = ALONE) -> Spent:
-    """What filling the bank of a store took; of steps and decoding it sees those in this process alone."""
-    spent: dict[str, float] = {}
-    with timed(training.fit, "_train", spent), timed(training.evaluation.predict, "hear", spent):
+    """What filling the bank of a store took."""
+    spent: dict[str, float] = dict.fromkeys(("retrain", "_train", "hear"), 0.0)
+    with (
+        timed(influence.bank, "retrain", spent),
+        timed(training.fit, "_train", spent),
+        timed(training.evaluation.predict, "hear", spent),
+    ):
         done = fill(store, recipe, retrainings, [resolve_set(store, "test").digest], spread=spread)
     if done.errors or done.trained != len(retrainings):
         raise SystemExit(f"{dict(done.errors)}")
-    return Spent(done.wall_s, spent.get("_train", 0.0), spent.get("hear", 0.0))
+    return Spent(done.wall_s, *spent.values())
 
 
 class Spent(NamedTuple):
-    """Seconds: all of them, those in optimiser steps, those in decoding."""
+    """Seconds: all of them; and as far as it was in this process, those in retrainings, in their steps, in their decoding."""
 
     whole: float
+    retraining: float
     steps: float
     decoding: float
 
-    def each(self, fewer: Spent, count: int) -> Spent:
-        """Of each of the `count` retrainings more than `fewer` were spent on."""
-        return Spent(*((a - b) / count for a, b in zip(self, fewer, strict=True)))
-
     @property
     def rest(self) -> float:
-        """Those in anything else."""
-        return self.whole - self.steps - self.decoding
+        """Those of retrainings in anything else."""
+        return self.retraining - self.steps - self.decoding
 
 
 def script(folder: Path, epochs: int, count: int) -> float:
@@ -200,20 +202,21 @@ def main() -> int:
         print(f"{options.utterances} utterances × {options.epochs} epochs, load {os.getloadavg()[0]:.1f} at the start")
         print(f"{'':<14}{'s each, under way':>20}{'s each, with start':>20}")
         print(f"{'script':<14}{bare:>20.2f}{bare:>20.2f}")
-        each: dict[str, Spent] = {}
+        each = {}
         for name, how in kinds.items():
             once, twice = bank.fill(n, how), bank.fill(2 * n, how)
-            each[name] = twice.each(once, n)
-            print(f"{name:<14}{each[name].whole:>20.2f}{twice.whole / (2 * n):>20.2f}")
-    one = each["one worker"]
-    rest = one.rest / one.whole
+            each[name] = (twice.whole - once.whole) / n
+            print(f"{name:<14}{each[name]:>20.2f}{twice.whole / (2 * n):>20.2f}")
+            if name == "one worker":
+                one = twice
+    rest = one.rest / one.retraining
     print(
-        f"one worker under way: {one.steps / one.whole:.1%} in steps, {one.decoding / one.whole:.1%} in decoding, "
-        f"{rest:.1%} in anything else, {1000 * one.rest:.0f} ms a retraining"
+        f"one worker: {one.steps / one.retraining:.1%} in steps, {one.decoding / one.retraining:.1%} in decoding, "
+        f"{rest:.1%} in anything else, {1000 * one.rest / (2 * n):.0f} ms a retraining"
     )
-    ratios = {"script": bare / each["two workers"].whole, "two workers": one.whole / each["two workers"].whole}
+    ratios = {"script": bare / each["two workers"], "two workers": each["one worker"] / each["two workers"]}
     if options.ray:
-        ratios["ray"] = each["two workers"].whole / each["ray"].whole
+        ratios["ray"] = each["two workers"] / each["ray"]
     met = [rest <= TARGETS["outside"]]
     says = {
         "script": "two workers beside the script",
