@@ -29,6 +29,7 @@ import pytest
 from influence.audit import AuditReport, run
 from influence.executors import Spread
 from influence.plans.planfile import AuditPlan
+from lineage.proof.log import Log
 from lineage.runs import RunInfo
 from lineage.store import Store
 from tests.influence.conftest import make_store
@@ -65,8 +66,8 @@ class Audit:
         self._before = {r.id for r in Store.open(root).runs()}
 
     def published(self) -> set[str]:
-        """Runs of the audit that are on record."""
-        return {path.stem for path in (self.root / "manifests").glob("*.json")} - self._before
+        """Runs of the audit that are on record: those that the log names, for a manifest alone may be of one that died."""
+        return {entry.run for entry in Log(self.root).entries()} - self._before
 
     def begun(self) -> set[str]:
         """Runs that ever began."""

@@ -72,7 +72,7 @@ def resolve_model(store: Store, ref: str) -> Model:
         UnknownName, AmbiguousName: no such model, or several.
     """
     chosen = subjects.resolve_model(store, ref)
-    if chosen.digest == ref:
+    if chosen.kind == "model" and chosen.digest == ref:
         return Model(**{f.name: chosen.facts[f.name] for f in fields(Model)})
     same = [m for m in models(store) if m.model_id == chosen.digest]
     return next((m for m in reversed(same) if m.name == ref), same[-1])
