@@ -75,7 +75,7 @@ def test_a_good_candidate_goes_through_its_stages_and_is_promoted(store: Store) 
     assert (second.stage, second.share, second.id) == (1, 0.5, begun.id)
     verdict = observe(store, "autumn", traffic(second, 1500, 0.1, 0.1, seed=1))
     assert (verdict.outcome, verdict.difference.count, verdict.units) == ("promote", 1560, 1500)
-    assert abs(verdict.difference.mean) < verdict.difference.high <= 0.08
+    assert verdict.difference.low < verdict.difference.mean < verdict.difference.high <= 0.08
     with pytest.raises(EarmarkError, match="at its last stage"):
         advance(store, "autumn")
     assert judge(Store.open(store.root), begun.id) == verdict
