@@ -1,6 +1,6 @@
 """How fast the retrain bank is: beside a script with a process and a bare `Trainer` per retraining, and by its workers.
 
-    python benchmarks/bank.py [--utterances 567] [--tested 588] [--epochs 6] [--retrainings 2] [--ray]
+    python benchmarks/bank.py [--utterances 567] [--tested 588] [--epochs 6] [--retrainings 4] [--ray]
 
 The same base, files, seeds, left-out slices and evaluation on either side, and retrainings as large as those of the demo's
 audit. Figures are of a bank that is under way (what filling one of twice as many adds), so that they speak of audits, which
@@ -181,7 +181,7 @@ def main() -> int:
     parser.add_argument(
         "--retrainings",
         type=int,
-        default=2,
+        default=4,
         help="of one measurement, twice as many of the other; even, for two workers",
     )
     parser.add_argument("--ray", action="store_true", help="measure Ray on this machine, too")
