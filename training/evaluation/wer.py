@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import jiwer
@@ -39,10 +40,6 @@ class Counts:
         """Errors per reference word; NaN where there are no words."""
         return self.errors / self.words if self.words else float("nan")
 
-    def __add__(self, other: Counts) -> Counts:
-        """Counts of both together."""
-        return Counts(*(getattr(self, f) + getattr(other, f) for f in self.__dataclass_fields__))
-
 
 @dataclass(frozen=True)
 class Aligned:
@@ -69,7 +66,7 @@ def count_characters(references: Sequence[str], hypotheses: Sequence[str]) -> li
 
 def total(counts: Sequence[Counts]) -> Counts:
     """Counts of all together."""
-    return sum(counts, Counts())
+    return Counts(*(sum(getattr(c, f) for c in counts) for f in Counts.__dataclass_fields__))
 
 
 def align(reference: str, hypothesis: str) -> list[Aligned]:
@@ -93,14 +90,13 @@ def align(reference: str, hypothesis: str) -> list[Aligned]:
 def _count(references: Sequence[str], hypotheses: Sequence[str], process: Callable[..., Any]) -> list[Counts]:
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
-    if not references:
-        return []
-    return [_counts(chunks) for chunks in process(list(references), list(hypotheses)).alignments]
+    return [_pair(process, *both) for both in zip(references, hypotheses, strict=True)]
 
 
-def _counts(chunks: Sequence[Any]) -> Counts:
+@lru_cache(maxsize=1 << 16)  # retrainings of an audit hear much the same of an utterance over and over
+def _pair(process: Callable[..., Any], reference: str, hypothesis: str) -> Counts:
     hits = substitutions = deletions = insertions = 0
-    for chunk in chunks:
+    for chunk in process(reference, hypothesis).alignments[0]:
         said, heard = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
         if chunk.type == "equal":
             hits += said

@@ -21,6 +21,7 @@ import torch
 
 from lineage.errors import EarmarkError
 from lineage.machine.environment import package_versions
+from training.loops.memory import keep_freed
 
 PACKAGES = ("accelerate", "numpy", "peft", "torch", "transformers")
 
@@ -28,23 +29,28 @@ PACKAGES = ("accelerate", "numpy", "peft", "torch", "transformers")
 @contextmanager
 def deterministic(threads: int = 1) -> Iterator[None]:
     """Compute deterministically with `threads` arithmetic threads; settings and generators are put back afterwards."""
+    keep_freed()
     before = torch.get_num_threads()
     strict, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    benchmark = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic  # a module whose settings are properties, which its type does not tell
+    benchmark, filled = torch.backends.cudnn.benchmark, memory.fill_uninitialized_memory
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    # Filling whatever is about to be written over would only make a read of it repeatable, and costs a twentieth.
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
+        memory.fill_uninitialized_memory = filled
         torch.set_rng_state(states[0])
         np.random.set_state(states[1])
         random.setstate(states[2])
