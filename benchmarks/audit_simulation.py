@@ -26,7 +26,7 @@ import numpy as np
 
 from influence.statistics.contrasts import contrasts
 from influence.statistics.panels import Array, Panel
-from influence.statistics.sequential import Sequential
+from influence.statistics.sequential import SPENDINGS, Sequential
 from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE, Cell, Verdict, judge
 
 ALPHA = 0.05
@@ -83,7 +83,7 @@ def audit(world: World, design: Sequential, made: Sequence[Panel], replicates: i
     judged: list[Verdict] = []
     done = np.zeros(rows, dtype=int)
     still = list(range(n))
-    for k, share in zip(design.looks, design.shares(ALPHA), strict=True):
+    for number, k in enumerate(design.looks):
         active = [0, *(1 + i for i in still), *range(1 + n, rows)]
         done[active] = k
         for i in still:
@@ -93,10 +93,13 @@ def audit(world: World, design: Sequential, made: Sequence[Panel], replicates: i
             w[0, 0], w[1, -world.controls :] = -1, -1 / world.controls
             estimate, difference = contrasts(own, w, level=1 - ALPHA, replicates=replicates, seed=i)
             before = (*asked[i].before, replace(asked[i], before=())) if i in asked else ()
-            asked[i] = Cell(estimate, difference, "wer", world.margin, share=share, before=before)
+            given_up = design.gives_up(difference, world.margin, k, ALPHA)
+            asked[i] = Cell(
+                estimate, difference, "wer", world.margin, look=design.look(number), before=before, hopeless=given_up
+            )  # fmt: skip
             seeds[i] = k
         judged = judge([asked[i] for i in range(n)], level=1 - ALPHA)
-        still = [i for i in range(n) if judged[i].words == NOT_IDENTIFIABLE]
+        still = [i for i in still if judged[i].words == NOT_IDENTIFIABLE and not asked[i].hopeless]
         if not still:
             break
     tested = [asked[i].tested for i in range(n)]
@@ -283,7 +286,7 @@ def main() -> int:
     number = max(20, options.audits // 10) if options.quick else options.audits
     begun = time.perf_counter()
     report = Report()
-    sequential = [Sequential((2, 3, 5, 8), spending) for spending in ("pocock", "obrien-fleming")]
+    sequential = [Sequential((2, 3, 5, 8), spending) for spending in SPENDINGS]
     null_and_coverage(report, number, (5, 12, 40), [*map(fixed, (2, 3, 5, 8)), *sequential])
     sources(report, number, (5, 12), [fixed(3), sequential[0]])
     power(report, number, [*map(fixed, (3, 8)), *sequential])

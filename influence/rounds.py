@@ -93,7 +93,13 @@ class Rounds:
             )
             before += found
             found = questions.effects()
-            answers = answer(asked.hypotheses, found, level=asked.declaration.level, before=before)
+            answers = answer(
+                asked.hypotheses,
+                found,
+                level=asked.declaration.level,
+                before=before,
+                looks=asked.declaration.sequential,
+            )
             unsettled = {s.phrase for s in questions.unsettled(found)}
             unsettled |= {h.phrase for h, a in zip(asked.hypotheses, answers, strict=True) if a.verdict == OPEN}
             open_ = [c for c in open_ if c.phrase in unsettled]

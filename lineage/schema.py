@@ -376,7 +376,7 @@ _TABLES = (
         _col("freedom", F64, "Its degrees of freedom."),
         _col("rank_p", F64, "p-value by rank among random removals, the same in every seed; corrected (Holm)."),
         _low("looks", "Looks that were taken at it; null: one, at the end.", type=I32),
-        _col("share", F64, "Share of α that its last look may spend; null: all of it."),
+        _col("share", F64, "Level that its last look was tested at, as a share of α; null: all of it."),
         _col("mapsswe_p", F64, "Of WER: p-value of MAPSSWE over all seeds, about the estimate and these speakers."),
     ),
     _table(

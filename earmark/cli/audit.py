@@ -50,7 +50,8 @@ LooksOption = Annotated[
     str | None, typer.Option(help="Seeds after which what is settled gets no more of them: 2,3,5,8; default: one look.")
 ]
 SpendingOption = Annotated[
-    str | None, typer.Option(help="How the error allowed is spent on looks: pocock (default) or obrien-fleming.")
+    str | None,
+    typer.Option(help="How the error allowed is spent on looks: kim-demets (default), pocock or obrien-fleming."),
 ]
 ScreeningOption = Annotated[
     bool | None, typer.Option("--screening", help="Bound the share of false discoveries, not the chance of any.")

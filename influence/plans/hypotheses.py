@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from influence.statistics.contrasts import Contrast
 from influence.statistics.effects import Effect
+from influence.statistics.sequential import ONLY, Look, Sequential
 from lineage.errors import EarmarkError
 from training.statistics.multiplicity import holm
 
@@ -127,32 +128,36 @@ def check(hypotheses: Sequence[Hypothesis], phrases: Iterable[str], tested: Iter
 
 
 def answer(
-    hypotheses: Sequence[Hypothesis], effects: Sequence[Effect], *, level: float, before: Sequence[Effect] = ()
+    hypotheses: Sequence[Hypothesis],
+    effects: Sequence[Effect],
+    *,
+    level: float,
+    before: Sequence[Effect] = (),
+    looks: Sequential | None = None,
 ) -> list[Answer]:
     """Test the declared family against the effects that were found; `level` is 1 − the family-wise error.
 
-    `before` are the effects as they stood at earlier looks: the least p-value counts, in units of its look's share of α (see
+    `before` are the effects as they stood at earlier ones of several `looks`: p-values are of all looks together (see
     `sequential`).
     """
     cells: dict[tuple[str | None, str, str], list[Effect]] = {}
     for e in [*before, *effects]:
         cells.setdefault((e.phrase, e.eval_slice, e.metric), []).append(e)
-    found = [_asked(cells.get((h.phrase, h.eval_slice, h.metric), [])) for h in hypotheses]
+    found = [_asked(cells.get((h.phrase, h.eval_slice, h.metric), []), looks) for h in hypotheses]
     raw = [
-        min((_p(h, look.contrast) / look.share for look in f.looks), default=1.0)
+        min((at.look.p(_p(h, at.contrast)) for at in f.looks), default=1.0)
         for h, f in zip(hypotheses, found, strict=True)
     ]
-    raw = [min(1.0, p) for p in raw]
     adjusted = holm(raw)
     return [_answer(h, f, p, q, 1 - level) for h, f, p, q in zip(hypotheses, found, raw, adjusted, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What was tested in a cell at one look, and the look's share of α."""
+class _At:
+    """What was tested in a cell at one look."""
 
     contrast: Contrast
-    share: float
+    look: Look
 
 
 @dataclass(frozen=True)
@@ -160,12 +165,16 @@ class _Asked:
     """A cell as it stands, None if it was never measured, and the looks at which the design could answer."""
 
     effect: Effect | None
-    looks: tuple[_Look, ...]
+    looks: tuple[_At, ...]
 
 
-def _asked(cells: Sequence[Effect]) -> _Asked:
-    looks = [_Look(c, 1.0 if e.share is None else e.share) for e in cells if (c := _contrast(e)) is not None]
-    return _Asked(cells[-1] if cells else None, tuple(looks))
+def _asked(cells: Sequence[Effect], design: Sequential | None) -> _Asked:
+    at = [
+        _At(c, design.look(e.looks - 1) if design and e.looks else ONLY)
+        for e in cells
+        if (c := _contrast(e)) is not None
+    ]
+    return _Asked(cells[-1] if cells else None, tuple(at))
 
 
 def _answer(h: Hypothesis, asked: _Asked, p: float, p_adjusted: float, alpha: float) -> Answer:
@@ -174,13 +183,13 @@ def _answer(h: Hypothesis, asked: _Asked, p: float, p_adjusted: float, alpha: fl
     if not asked.looks:
         return Answer(str(h), p, p_adjusted, OPEN, asked.effect.reason)
     scale, unit, last = SCALE[h.metric], UNITS[h.metric], asked.looks[-1]
-    level = 1 - 2 * alpha * last.share
+    level = 1 - 2 * last.look.level(alpha)
     low, high = (scale * end for end in last.contrast.span(level))
     beyond = "beyond its control " if asked.effect.difference is not None else ""
     span = f"the change {beyond}lies at {low:+.2f} to {high:+.2f} {unit} ({100 * level:.4g}% interval)"
     if p_adjusted <= alpha:
         return Answer(str(h), p, p_adjusted, SUPPORTED, span)
-    if min(_p_contrary(h, look.contrast) / look.share for look in asked.looks) <= alpha:
+    if min(at.look.p(_p_contrary(h, at.contrast)) for at in asked.looks) <= alpha:
         return Answer(str(h), p, p_adjusted, REFUTED, span)
     return Answer(str(h), p, p_adjusted, OPEN, f"{span}: it speaks neither for nor against it")
 

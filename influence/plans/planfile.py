@@ -29,7 +29,7 @@ from influence.interventions import Kind, Remove
 from influence.plans.controls import Match
 from influence.statistics.effects import MARGINS, Declaration
 from influence.statistics.panels import USUAL, Generalise, Metric
-from influence.statistics.sequential import LOOKS, Sequential, Spending
+from influence.statistics.sequential import FUTILITY, LOOKS, SPENDINGS, Sequential, Spending
 from influence.statistics.verdicts import Equivalence
 from lineage.errors import EarmarkError
 from lineage.selection.sets import resolve_set
@@ -127,13 +127,21 @@ class Looks(_Part):
     looks: tuple[int, ...] = Field(
         default=LOOKS, description="Seeds after which the questions are asked, the last: all."
     )
-    spending: Spending = Field(default="pocock", description="How α is spent on the looks: pocock or obrien-fleming.")
+    spending: Spending = Field(
+        default=SPENDINGS[0], description=f"How α is spent on the looks: {', '.join(SPENDINGS)}."
+    )
     metric: Metric = Field(default="wer", description="Whose verdict settles a slice.")
+    futility: float = Field(
+        default=FUTILITY,
+        ge=0,
+        lt=0.5,
+        description="Chance of a verdict below which a slice gets no more seeds; 0: never.",
+    )
 
     @property
     def declaration(self) -> Sequential:
         """As the statistics take it."""
-        return Sequential(self.looks, self.spending, self.metric)
+        return Sequential(self.looks, self.spending, self.metric, self.futility)
 
 
 class Statistics(_Part):

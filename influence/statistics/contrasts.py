@@ -44,13 +44,17 @@ STRETCHES = 4  # draws of the tail per replicate: they cost little and steady th
 
 @dataclass(frozen=True)
 class Contrast:
-    """An estimate with its interval, standard error and degrees of freedom; NaN where these cannot be known."""
+    """An estimate with its interval, standard error and degrees of freedom; NaN where these cannot be known.
+
+    `lasting` is the part of the standard error that no more seeds would take away; its square is part of the error's.
+    """
 
     estimate: float
     low: float
     high: float
     error: float
     freedom: float
+    lasting: float = 0.0
 
     @property
     def p(self) -> float:
@@ -91,11 +95,12 @@ class Contrast:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Variance of each contrast's error, and its degrees of freedom for tests and for intervals, all [C]."""
+    """Variance of each contrast's error, its degrees of freedom for tests and for intervals, what of it lasts, all [C]."""
 
     variance: Array
     freedom: Array
     worth: Array
+    lasting: Array
 
     def beside(self, variance: Array, freedom: Array) -> _Scale:
         """With an independent source of error more (Satterthwaite's sum)."""
@@ -104,7 +109,7 @@ class _Scale:
         for own in (self.freedom, self.worth):
             parts = self.variance**2 / own + variance**2 / freedom
             known.append(np.divide(whole**2, parts, out=own.copy(), where=variance > 0))
-        return _Scale(whole, *known)
+        return _Scale(whole, known[0], known[1], self.lasting + variance)
 
 
 def contrasts(
@@ -134,7 +139,7 @@ def contrasts(
     error = np.sqrt(scale.variance)
     ends = _quantiles(_shape(panel, w, replicates, seed, chance), scale.worth, level, chance)
     low, high = estimate + ends[0] * error, estimate + ends[1] * error
-    rows = zip(estimate, low, high, error, scale.freedom, strict=True)
+    rows = zip(estimate, low, high, error, scale.freedom, np.sqrt(scale.lasting), strict=True)
     return [Contrast(*(float(x) for x in row)) for row in rows]
 
 
@@ -176,7 +181,8 @@ def _scale(panel: Panel, w: Array) -> _Scale:
     known = freedom
     if b > 1 and k > 1:
         known = np.maximum(worth(blocks, seeds, both, (block_freedom, seed_freedom, block_freedom * (k - 1))), freedom)
-    return _Scale(np.maximum(variance, (panel.step / total) ** 2), freedom, known)
+    variance = np.maximum(variance, (panel.step / total) ** 2)
+    return _Scale(variance, freedom, known, np.minimum(np.maximum(blocks - both, 0.0), variance))
 
 
 def _shape(panel: Panel, w: Array, replicates: int, seed: int, chance: np.random.Generator) -> Array:

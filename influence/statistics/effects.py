@@ -38,7 +38,7 @@ from influence.statistics.panels import (
     check_metrics,
     panel,
 )
-from influence.statistics.sequential import Sequential
+from influence.statistics.sequential import ONLY, Look, Sequential
 from influence.statistics.set_luck import NONE, corrected, of_sets, rank
 from influence.statistics.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Equivalence, Verdict, judge
 from lineage.errors import EarmarkError
@@ -233,16 +233,16 @@ class Questions:
         self._audit = audit
         self._known: dict[tuple[str, str, str, str, str], _Measured] = {}
         plan = declaration.sequential
-        self._shares = iter(plan.shares(1 - declaration.level) if plan else (1.0,))
+        self._looks = iter([plan.look(i) for i in range(len(plan.looks))] if plan else [ONLY])
 
     def ask(self, outcomes: Sequence[Sequence[Outcome]], slices: Sequence[LeftOut]) -> None:
         """The next look: `outcomes` of as many seeds as there are by now, in the rows that the questions still asked need."""
-        share = next(self._shares)
+        look = next(self._looks)
         for metric in self._declaration.metrics:
             scored = outcomes[0][0].scored(metric)
             for target in self._tested:
                 part = counted(target, scored, metric)
-                for m in _measure(outcomes, slices, part, metric, self._declaration, share):
+                for m in _measure(outcomes, slices, part, metric, self._declaration, look):
                     key = (metric, target.name, m.slice.intervention, m.slice.name, m.slice.phrase)
                     last = self._known.get(key)
                     before = (*last.cell.before, replace(last.cell, before=())) if last else ()
@@ -281,7 +281,7 @@ class Questions:
         return [
             m.slice
             for _, m, effect in deciding.values()
-            if effect.verdict == NOT_IDENTIFIABLE and not (m.cell.obstacle and m.seeds > 1)
+            if effect.verdict == NOT_IDENTIFIABLE and not m.cell.hopeless and not (m.cell.obstacle and m.seeds > 1)
         ]
 
 
@@ -319,7 +319,7 @@ def _measure(
     target: EvalSlice,
     metric: str,
     declaration: Declaration,
-    share: float,
+    look: Look,
 ) -> list[_Measured]:
     parts = blocks_of(target, declaration.generalise)
     if not parts.words.sum():
@@ -339,10 +339,13 @@ def _measure(
     measured = []
     for i, s in enumerate(slices):
         estimate, control, difference = results[3 * i : 3 * i + 3]
-        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution, s.harm, share)
+        cell = Cell(estimate, difference if s.controls else None, metric, margin, obstacle, caution, s.harm, look)
+        if declaration.sequential:
+            given_up = declaration.sequential.gives_up(cell.tested, margin, len(outcomes[0]), 1 - declaration.level)
+            cell = replace(cell, hopeless=given_up)
         by_rank = None
         if s.same_sets and s.control_weights is None:
-            by_rank = min(1.0, rank(table.outcomes, s.row, s.against, s.controls, s.controls_against) / share)
+            by_rank = look.p(rank(table.outcomes, s.row, s.against, s.controls, s.controls_against))
         measured.append(
             _Measured(s, target, estimate, control if s.controls else None, cell, by_rank, len(outcomes[0]))
         )
@@ -374,7 +377,7 @@ def _obstacle(target: EvalSlice, parts: Blocks, seeds: int, declaration: Declara
 
 
 def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration, rank_p: float | None) -> Effect:
-    control, difference = m.control, m.cell.difference
+    control, difference, alpha = m.control, m.cell.difference, 1 - declaration.level
     return Effect(
         audit=audit,
         train_slice=m.slice.name,
@@ -407,7 +410,7 @@ def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration, r
         freedom=None if m.cell.obstacle else _known(m.cell.tested.freedom),
         rank_p=rank_p,
         looks=len(m.cell.before) + 1 if declaration.sequential else None,
-        share=m.cell.share if declaration.sequential else None,
+        share=m.cell.look.level(alpha) / alpha if declaration.sequential else None,
     )
 
 

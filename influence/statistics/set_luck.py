@@ -42,16 +42,10 @@ def of_sets(outcomes: Array, controls: Sequence[int], weights: Sequence[float], 
     return float(w @ w) * max(0.0, float(residuals @ residuals) / freedom - by_seeds), float(freedom)
 
 
-def rank(
-    outcomes: Array, row: int, against: int, controls: Sequence[int], controls_against: int, share: float = 1.0
-) -> float:
-    """How extreme what `row` does is among what the random sets do, see `rank_p`; outcomes [J, K].
-
-    The p-value is in units of the look's `share` of α.
-    """
+def rank(outcomes: Array, row: int, against: int, controls: Sequence[int], controls_against: int) -> float:
+    """How extreme what `row` does is among what the random sets do, see `rank_p`; outcomes [J, K]."""
     metric = outcomes.mean(axis=1)
-    p = rank_p(metric[row] - metric[against], metric[list(controls)] - metric[controls_against])
-    return min(1.0, p / share)
+    return rank_p(metric[row] - metric[against], metric[list(controls)] - metric[controls_against])
 
 
 def corrected(ranks: Mapping[int, float | None]) -> dict[int, float]:

@@ -28,8 +28,8 @@ takes his place: of all *helps* and *hurts* together, a share of α at most is f
 other positively (Benjamini & Yekutieli, *Ann. Stat.* 29, 2001), as slices do that are tested on the same speakers. Such
 verdicts are leads, to be tested by a plan that declares them.
 
-**Several looks** at the same questions (`sequential`) change neither rule: each p-value is divided by the share of α that its
-look may spend, and the least of them counts. Intervals are those of the last look.
+**Several looks** at the same questions (`sequential`) change neither rule: p-values are then of all looks together, at each
+of which no more may be spent than was declared. Intervals are those of the last look.
 
 **Not identifiable** comes before either wherever the design cannot speak: too few words, one seed, one test speaker where
 the claim is about speakers. The figures are still given, with what they are worth in the reason.
@@ -42,6 +42,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from influence.statistics.contrasts import Contrast
+from influence.statistics.sequential import ONLY, Look
 from training.statistics.multiplicity import benjamini_hochberg, holm
 
 Correction = Literal["holm", "benjamini-hochberg"]
@@ -51,6 +52,8 @@ HELPS = "helps"
 HURTS = "hurts"
 NO_EFFECT = "no effect larger than"
 NOT_IDENTIFIABLE = "not identifiable"
+
+MOSTLY = 0.8  # share of a variance that lasts, from which on more seeds are not worth asking for
 
 COUNTS = {"wer": "errors", "cer": "character errors", "entity_errors": "misheard entities"}
 LEVELS = {"loss": "loss", "ece_utterance": "calibration error", "ece_word": "calibration error of words"}
@@ -62,8 +65,8 @@ class Cell:
 
     `obstacle` says why the design cannot answer it, empty where it can; `caution` goes with every answer. `harm`: a higher
     error speaks against what was done to the slice; otherwise the slice's data was left out, and it speaks for the data.
-    Where the question was asked at several looks, this is the last, with its `share` of α, and `before` are the earlier ones
-    (see `sequential`).
+    Where the question was asked at several looks, this is the last, at `look`, and `before` are the earlier ones
+    (see `sequential`). `hopeless`: no look to come is likely to answer it (see `futility`).
     """
 
     estimate: Contrast
@@ -73,8 +76,9 @@ class Cell:
     obstacle: str = ""
     caution: str = ""
     harm: bool = False
-    share: float = 1.0
+    look: Look = ONLY
     before: tuple[Cell, ...] = ()
+    hopeless: bool = False
 
     @property
     def tested(self) -> Contrast:
@@ -83,18 +87,18 @@ class Cell:
 
     @property
     def p(self) -> float:
-        """Of no effect, over all looks: the least p-value of any in units of that look's share."""
-        return min(1.0, *(look.tested.p / look.share for look in self._looks))
+        """Of no effect, over all looks."""
+        return min(c.look.p(c.tested.p) for c in self._looks)
 
     @property
     def closest(self) -> Cell:
         """The look that speaks most clearly for no effect beyond the margin."""
-        return min(self._looks, key=lambda look: look.tested.p_within(self.margin) / look.share)
+        return min(self._looks, key=lambda c: c.look.p(c.tested.p_within(self.margin)))
 
     @property
     def p_within(self) -> float:
         """Of an effect beyond the margin, over all looks."""
-        return min(1.0, self.closest.tested.p_within(self.margin) / self.closest.share)
+        return self.closest.look.p(self.closest.tested.p_within(self.margin))
 
     @property
     def _looks(self) -> tuple[Cell, ...]:
@@ -133,7 +137,7 @@ def judge(
     within = list(holm(within)) if equivalence == "family" else within
     verdicts = []
     for cell, p, p_adjusted, p_within in zip(family, raw, adjusted, within, strict=True):
-        detectable = cell.tested.detectable(alpha * cell.share / len(family), power)
+        detectable = cell.tested.detectable(cell.look.level(alpha / len(family)), power)
         direction = _direction(cell) if p_adjusted <= alpha else ""
         if cell.obstacle:
             words, reason = NOT_IDENTIFIABLE, cell.obstacle
@@ -143,7 +147,7 @@ def judge(
         elif direction:
             words, reason = direction, _why_effect(cell)
         else:
-            words, reason = NOT_IDENTIFIABLE, _why_open(cell, detectable)
+            words, reason = NOT_IDENTIFIABLE, _why_open(cell, detectable, float(p_adjusted), len(family))
         reason = f"{reason}; {cell.caution}" if cell.caution else reason
         verdicts.append(Verdict(words, reason, float(p), float(p_adjusted), detectable))
     return verdicts
@@ -180,7 +184,7 @@ def _why_effect(cell: Cell) -> str:
 
 
 def _why_none(cell: Cell, alpha: float) -> str:
-    level = 1 - 2 * alpha * cell.share
+    level = 1 - 2 * cell.look.level(alpha)
     beyond = " beyond what as many random samples do" if cell.difference is not None else ""
     return (
         f"the change{beyond} lies at {_span(cell.tested.span(level), cell.metric)} ({100 * level:.4g}% interval), within "
@@ -188,10 +192,21 @@ def _why_none(cell: Cell, alpha: float) -> str:
     )
 
 
-def _why_open(cell: Cell, detectable: float) -> str:
+def _why_open(cell: Cell, detectable: float, p_adjusted: float, questions: int) -> str:
+    tested = cell.tested
     beyond = " beyond its control" if cell.difference is not None else ""
+    if tested.low <= 0 <= tested.high:
+        found = f"neither clear of zero nor within ±{amount(cell.margin, cell.metric)}"
+    else:
+        looks = " at several looks" if cell.before else ""
+        found = f"clear of zero by itself, but not as one of {questions} questions{looks} (p = {p_adjusted:.2g})"
     return (
-        f"the change{beyond} lies at {_interval(cell.tested, cell.metric)}: neither clear of zero nor within "
-        f"±{amount(cell.margin, cell.metric)}; this design finds {amount(detectable, cell.metric)} or more "
-        "— more seeds or test speakers would tell"
+        f"the change{beyond} lies at {_interval(tested, cell.metric)}: {found}; this design finds "
+        f"{amount(detectable, cell.metric)} or more — {_what_would_tell(cell)}"
     )
+
+
+def _what_would_tell(cell: Cell) -> str:
+    if cell.hopeless or cell.tested.lasting**2 > MOSTLY * cell.tested.error**2:
+        return "more test speakers would tell, more seeds hardly"
+    return "more seeds or test speakers would tell"

@@ -13,6 +13,7 @@ from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
 from influence.rounds import Rounds
 from influence.statistics.sequential import Sequential
+from influence.statistics.verdicts import NOT_IDENTIFIABLE
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
 from tests.influence.conftest import make_store
@@ -156,10 +157,10 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
 def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
     report: AuditReport, fresh: Store, short: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = Sequential((2, 3), metric="loss")
-    share = looks.shares(0.05)[0]
+    looks = Sequential((2, 3), metric="loss", futility=0)
+    level = looks.look(0).level(0.05)
     own = [report.effect(name, "all", "loss") for name in ("accent=north", "accent=south", "accent=west", "noise=hum")]
-    needed = sorted(abs(e.difference) + e.error * stats.t.isf(0.05 * share, e.freedom) for e in own)  # type: ignore
+    needed = sorted(abs(e.difference) + e.error * stats.t.isf(level, e.freedom) for e in own)  # type: ignore
     margin = (needed[1] + needed[2]) / 2  # two slices are settled at the first look
     statistics = {"margins": {"loss": margin}, "replicates": 200, "sequential": looks.to_json()}
     asked = {"recipe": short, "slices": SLICES, "controls": {"number": 1}, "statistics": statistics}
@@ -187,6 +188,18 @@ def test_what_is_settled_gets_no_more_seeds_whatever_interrupts_the_audit(
     effects, _ = again.carry_out(ALONE, silent)
     assert tuple(effects) == found.effects
     assert again.trained == 0
+
+
+def test_what_more_seeds_would_hardly_tell_gets_no_more_of_them(
+    fresh: Store, short: Recipe, report: AuditReport
+) -> None:
+    unreachable = {"margins": {"loss": 1e-9}, "replicates": 50, "sequential": {"looks": [2, 3], "metric": "loss"}}
+    asked = {"recipe": short, "slices": ["accent=north"], "controls": {"number": 1}, "statistics": unreachable}
+    found = run(fresh, AuditPlan.parse(asked))
+    assert (found.retrainings, found.planned) == (6, 9)
+    effect = found.effect("accent=north", "all", "loss")
+    assert (effect.verdict, effect.seeds) == (NOT_IDENTIFIABLE, 2)
+    assert "more test speakers would tell, more seeds hardly" in effect.reason
 
 
 def test_other_metrics_are_measured_when_asked_for(fresh: Store, short: Recipe, report: AuditReport) -> None:

@@ -31,7 +31,11 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def fields(recipe: Recipe) -> dict[str, Any]:
     """Two looks at one slice that is never settled: 2 × 2 retrainings, then one more of each."""
     short = recipe.variant(epochs=1, checkpoints=0).model_dump(mode="json", exclude_defaults=True)
-    looks = {"sequential": {"looks": [2, 3], "metric": "loss"}, "margins": {"loss": 1e-9}, "replicates": 50}
+    looks = {
+        "sequential": {"looks": [2, 3], "metric": "loss", "futility": 0},
+        "margins": {"loss": 1e-9},
+        "replicates": 50,
+    }
     return {
         "name": "accents", "recipe": short, "slices": ["accent=north"], "controls": {"number": 0}, "statistics": looks,
         "hypotheses": [CLAIM],

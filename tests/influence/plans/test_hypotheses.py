@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from influence.plans.hypotheses import OPEN, REFUTED, SUPPORTED, Hypothesis, answer, check, parse
 from influence.statistics.effects import Effect
+from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 
 SCOT = "removing accent=scot raises WER on accent=scot by more than 2 points"
@@ -117,12 +118,12 @@ def test_holm_goes_over_the_family_and_an_obstacle_stays_one() -> None:
 
 
 def test_looks_spend_their_share_and_what_an_earlier_one_showed_stays_shown() -> None:
-    claim = parse(SCOT)
+    claim, looks = parse(SCOT), Sequential((4, 8))
     once = answer([claim], [EFFECT], level=0.95)[0]
-    early = replace(EFFECT, share=0.25, looks=1)
-    assert answer([claim], [early], level=0.95)[0].p == pytest.approx(min(1.0, 4 * once.p))
-    doubtful = replace(EFFECT, estimate=0.02, difference=0.02, share=0.75, looks=2)
-    assert answer([claim], [doubtful], level=0.95)[0].verdict == OPEN
-    both = answer([claim], [doubtful], level=0.95, before=[early])[0]
+    early = replace(EFFECT, looks=1)
+    assert answer([claim], [early], level=0.95, looks=looks)[0].p == pytest.approx(min(1.0, 4 * once.p))
+    doubtful = replace(EFFECT, estimate=0.02, difference=0.02, looks=2)
+    assert answer([claim], [doubtful], level=0.95, looks=looks)[0].verdict == OPEN
+    both = answer([claim], [doubtful], level=0.95, before=[early], looks=looks)[0]
     assert both.p == pytest.approx(min(1.0, 4 * once.p))
-    assert both.verdict == answer([claim], [early], level=0.95)[0].verdict
+    assert both.verdict == answer([claim], [early], level=0.95, looks=looks)[0].verdict

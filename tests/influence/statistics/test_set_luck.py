@@ -77,5 +77,4 @@ def test_ranks_of_a_family_are_corrected() -> None:
         raw += min(ranks.values()) <= 0.05
         right += min(corrected({**ranks, 9: None}).values()) <= 0.05
     assert right / 300 <= 0.05 < raw / 300
-    assert rank(made, 1, 0, rows, 0, share=0.5) == min(1.0, 2 * rank(made, 1, 0, rows, 0))
     assert corrected({1: None}) == {}
