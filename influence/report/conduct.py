@@ -170,12 +170,13 @@ def looks(record: AuditRecord) -> Markup:
     if not sequential and needed >= planned:
         return Markup("")
     after = ", ".join(map(str, (sequential or {}).get("looks", ())))
-    spending = (sequential or {}).get("spending", "")
+    spending, futility = (sequential or {}).get("spending", ""), (sequential or {}).get("futility")
     parts = [
         facts(
             [
                 ("Looks after", f"{after} seeds" if after else None),
                 ("Spending of the error", spending),
+                ("Given up below a chance of", formats.percent(futility, 0) if futility else None),
                 ("Retrainings", f"{needed} of the {planned} of the fixed design"),
                 ("Saved", formats.percent(1 - needed / planned, 0) if planned else None),
                 ("Stopped by the budget", record.stopped),

@@ -153,7 +153,7 @@ def test_other_interventions_are_named_in_full(bare: Store) -> None:
 
 
 def test_the_saving_of_a_sequential_design_is_told(bare: Store) -> None:
-    declaration = {"level": 0.95, "sequential": {"looks": [2, 3, 5], "spending": "pocock"}}
+    declaration = {"level": 0.95, "sequential": {"looks": [2, 3, 5], "spending": "pocock", "futility": 0.1}}
     put(
         bare,
         [
@@ -166,7 +166,11 @@ def test_the_saving_of_a_sequential_design_is_told(bare: Store) -> None:
         planned=60,
     )
     text = seen(tree(page(read(bare, "audit"))))
-    assert "Retrainings 24 of the 60 of the fixed design Saved 60 %" in text
+    assert (
+        "Spending of the error pocock Given up below a chance of 10 % Retrainings 24 of the 60 of the fixed design"
+        in text
+    )
+    assert "Saved 60 %" in text
     assert (
         "removing a 1 of 3 2 3 of 5 ▲ helps removing b 2 of 3 3 2 of 5 = no effect larger than 3 points "
         "removing c 3 of 3 5 none ? not identifiable"
