@@ -33,11 +33,12 @@ from lineage.store import Store
 from training.comparison.costs import in_force
 from training.data.corpus import open_corpus
 from training.evaluation.predict import predict
-from training.fit import prepare, train
+from training.fit import train
 from training.loops.changes import changes
 from training.loops.determinism import pick_device
 from training.models.recorded import Opened, open_model
 from training.models.start import find_start
+from training.prepare import prepare
 from training.progress import Progress, silent
 from training.recipe import Recipe
 

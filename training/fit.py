@@ -3,10 +3,9 @@
     trained = train(store, Recipe.load("recipe.yaml"))
     without = train(store, recipe, weights={slice_digest: 0.0})      # the same run, but these samples leave no trace
 
-A run is never done twice: its key covers everything on which the weights depend (recipe, members of the sets, base, seed,
-threads, code, packages, kind of machine), and a completed run of that key is returned as it is. What a seed or a thread more
-would have changed is asked of `training.replays`. A run that was killed goes on from its last state
-(`training.loops.resume`) when the same is asked for again.
+A run is never done twice: its key covers everything on which the weights depend (`training.prepare`), and a completed run of
+that key is returned as it is. What a seed or a thread more would have changed is asked of `training.replays`. A run that was
+killed goes on from its last state (`training.loops.resume`) when the same is asked for again.
 
 Laws: the same key gives the same `model_id`, in any process, however often it was killed on the way; weights of one for all
 samples are no weights at all; a run that fails or is interrupted leaves a row in `runs` and nothing else on the record.
@@ -24,35 +23,31 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lineage.chain import sets_behind
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ingestion.recorder import Recorder
-from lineage.machine.environment import code_version, lock
+from lineage.machine.environment import lock
 from lineage.people.policy import Policy
 from lineage.runs import Run, RunInfo
-from lineage.selection.sets import SampleSet, resolve_set
 from lineage.storage.unfinished import Unfinished, claim
 from lineage.store import Store
 from training.data import presentation
-from training.data.augment import Augmentation, pinned
+from training.data.augment import Augmentation
 from training.data.corpus import Corpus, open_corpus
 from training.data.order import Plan
 from training.data.permission import permission
-from training.data.rehearsal import Mixture, mixture
-from training.families import Family
-from training.loops.changes import Changes, changes
+from training.loops.changes import changes
 from training.loops.checkpoints import CheckpointKeeper
-from training.loops.determinism import check_precision, depends, deterministic, pick_device
+from training.loops.determinism import deterministic
 from training.loops.development import Development
 from training.loops.exposures import Exposures
 from training.loops.resume import Part, Saver
-from training.loops.trainer import OPTIMISER, RecordedTrainer
+from training.loops.trainer import RecordedTrainer
 from training.models import ewc, handover
 from training.models.base import Base
-from training.models.recorded import keep_base, opening, pools_of, record_model
-from training.models.start import Start, find_start
+from training.models.recorded import keep_base, opening, record_model
 from training.models.tensors import disk_watched
+from training.prepare import Prepared, asked, prepare
 from training.progress import Progress, silent
 from training.recipe import Recipe
 
@@ -115,7 +110,7 @@ def train(
             store, recipe, changes(recipe, store, weights, substitutes, augment), replays.base if replays else None
         )
     except EarmarkError:
-        with store.run("train", job=recipe.name, config=_asked(recipe), seed=recipe.seed, package="training"):
+        with store.run("train", job=recipe.name, config=asked(recipe), seed=recipe.seed, package="training"):
             raise
     if called is not None:
         job.config["called"] = called
@@ -169,100 +164,6 @@ class Replays:
     run_id: str
     model_id: str
     base: Base | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One training, asked for and checked as far as can be told without reading its samples.
-
-    `recipe` names its base by id where that is a model on record, and old sets by digest. `data` is the mixture where old
-    samples are replayed; it is on record once it is trained on. `measured` are the sets that the recipe measures on, `held`
-    the one that elastic weight consolidation holds to, `behind` digests of those that the model it continues has learnt
-    from, `key` what the result is found under.
-    """
-
-    recipe: Recipe
-    data: SampleSet
-    mixture: Mixture | None
-    held: SampleSet | None
-    development: SampleSet | None
-    measured: tuple[SampleSet, ...]
-    behind: tuple[str, ...]
-    start: Start
-    device: str
-    changes: Changes
-    config: dict[str, Any]
-    key: str
-
-    @property
-    def base(self) -> Base:
-        """What the model is opened on."""
-        return self.start.base
-
-    @property
-    def family(self) -> Family:
-        """The base, opened."""
-        return self.start.family
-
-    @property
-    def augmentations(self) -> list[Augmentation]:
-        """All that may be applied to any sample."""
-        return [*self.recipe.augment, *(a for chosen in self.changes.augment.values() for a in chosen)]
-
-    @property
-    def pools(self) -> list[str]:
-        """Digests of the sets that augmentation draws from, and of the samples that take others' places."""
-        return pools_of(self.config)
-
-    @property
-    def beside(self) -> list[str]:
-        """Digests of the sets that it takes from besides the one that it is trained on."""
-        return [*self.pools, *([self.held.digest] if self.held else [])]
-
-
-def prepare(store: Store, recipe: Recipe, otherwise: Changes | None = None, base: Base | None = None) -> Prepared:
-    """Check a recipe against the store, the base and this machine; nothing is written.
-
-    `base` stands in for the one that the recipe names.
-
-    Raises:
-        EarmarkError: they do not fit.
-    """
-    otherwise = otherwise or Changes()
-    device = pick_device(recipe.device)
-    check_precision(recipe.precision, device)
-    new = resolve_set(store, recipe.train)
-    mixed = None if recipe.replay is None else mixture(store, new, recipe.replay)
-    data = new if mixed is None else mixed.data
-    held = None if recipe.ewc is None else resolve_set(store, recipe.ewc.set)
-    if held is not None and held.digest == new.digest:
-        raise EarmarkError(f"'ewc.set' {held.name} is the training set — name the set of an earlier training")
-    development = None if recipe.development is None else resolve_set(store, recipe.development)
-    if development is not None and development.digest in (new.digest, data.digest):
-        raise EarmarkError(
-            f"'development' {recipe.development} is the training set — name a set that is not trained on"
-        )
-    measured = [*([development] if development else []), *(resolve_set(store, ref) for ref in recipe.evaluate)]
-    start = find_start(store, recipe, base)
-    recipe = _by_digest(start.recipe, mixed, held)
-    presentation.check(recipe, start.family)
-    behind = () if start.parent is None else tuple(sets_behind(store, start.parent.model_id))
-    digest = development.digest if development else None
-    config = _config(
-        recipe,
-        data.digest,
-        start.base.digest,
-        digest,
-        otherwise.asked(store),
-        pinned(store, recipe.augment),
-        device,
-        mixed,
-        held,
-    )
-    key = digest_of({**config["depends"], "experiment": config["experiment"], "checkpoints": recipe.checkpoints})
-    return Prepared(
-        recipe, data, mixed, held, development, tuple(measured), behind, start, device, otherwise, config, key
-    )  # fmt: skip
 
 
 def _fit(
@@ -364,72 +265,6 @@ def _train(trainer: RecordedTrainer, saver: Saver, begun: Path | None, *, ended:
         return saver.step
     trainer.train(resume_from_checkpoint=None if begun is None else str(begun))
     return int(trainer.state.global_step)
-
-
-def _asked(recipe: Recipe) -> dict[str, Any]:
-    return {"recipe": recipe.model_dump(mode="json"), "recipe_digest": recipe.digest}
-
-
-def _config(
-    recipe: Recipe,
-    data: str,
-    base: str,
-    development: str | None,
-    changed: dict[str, Any],
-    augment: list[dict[str, Any]],
-    device: str,
-    mixed: Mixture | None,
-    held: SampleSet | None,
-) -> dict[str, Any]:
-    """What the run notes. `experiment` is what was asked; `depends` what else the weights hang on."""
-    essence = recipe.essence
-    for name in ("train", "augment", "base", "seed", "threads", "device", "replay", "ewc"):
-        del essence[name]
-    essence["development"] = development
-    asked: dict[str, Any] = {"recipe": essence, "base": recipe.base, "set": data, **changed}
-    if augment:
-        asked["augment"] = _as_asked(augment)
-    if "augment_for" in changed:
-        asked["augment_for"] = {digest: _as_asked(own) for digest, own in changed["augment_for"].items()}
-    transforms = [*augment, *(a for own in changed.get("augment_for", {}).values() for a in own)]
-    noted: dict[str, Any] = {}
-    if held is not None and recipe.ewc is not None:
-        noted["ewc"] = {**recipe.ewc.model_dump(mode="json"), "set": held.digest}
-        asked["ewc"] = noted["ewc"]
-    if mixed is not None:
-        noted["replay"] = {"new": mixed.new.digest, "old": [s.digest for s in mixed.old], "samples": len(mixed.origins)}
-    return {
-        **_asked(recipe),
-        **noted,
-        "set": data,
-        **changed,
-        "augment": augment,
-        "optimiser": OPTIMISER,
-        "experiment": digest_of(asked),
-        "depends": {
-            "base": base,
-            "seed": recipe.seed,
-            "threads": recipe.threads,
-            "device": device,
-            "code": code_version("training"),
-            "environment": depends(device),
-            **({"transforms": digest_of([a["transform_id"] for a in transforms])} if transforms else {}),
-        },
-    }
-
-
-def _by_digest(recipe: Recipe, mixed: Mixture | None, held: SampleSet | None) -> Recipe:
-    """The recipe with its old sets by digest, since newer ones may get their names."""
-    changes: dict[str, Any] = {}
-    if recipe.replay is not None and mixed is not None:
-        changes["replay"] = {**recipe.replay.model_dump(), "sets": [s.digest for s in mixed.old]}
-    if recipe.ewc is not None and held is not None:
-        changes["ewc"] = {**recipe.ewc.model_dump(), "set": held.digest}
-    return recipe.variant(**changes) if changes else recipe
-
-
-def _as_asked(augment: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in a.items() if k != "transform_id"} for a in augment]
 
 
 def _with(recipe: Recipe, seed: int | None, checkpoints: int | None) -> Recipe:

@@ -19,7 +19,7 @@ from lineage.store import Store
 from training.comparison.costs import RateCard, in_force
 from training.data.order import Plan
 from training.data.permission import Permission, permission
-from training.fit import Prepared, prepare
+from training.prepare import Prepared, prepare
 from training.recipe import Recipe
 
 

@@ -25,7 +25,8 @@ from lineage.selection.sets import SampleSet, resolve_set
 from lineage.selection.splits import folds as cut
 from lineage.store import Store
 from training.evaluation.predict import Predictions, predict
-from training.fit import TrainedModel, prepare, train
+from training.fit import TrainedModel, train
+from training.prepare import prepare
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.statistics import bootstrap

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lineage.people.policy import Policy, Verdict, enforce, in_force, judge, verdict_on
 from lineage.runs import Run
 from lineage.selection import leakage
 from lineage.store import Store
 from training.models.recorded import Model
-
-if TYPE_CHECKING:
-    from training.fit import Prepared
+from training.prepare import Prepared
 
 
 @dataclass(frozen=True)
