@@ -254,8 +254,18 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(f"stopped by the budget: {done.stopped}; what is open then is not identifiable")
     if done.amends is not None:
         say(f"amends plan {short(done.amends)}: its hypotheses were written when results of that one were on record")
+    say_failures(done)
+    say_status(done)
+
+
+def say_failures(done: AuditReport) -> None:
+    """A line for each retraining that could not be done."""
     for name, error in done.failures.items():
         say(f"failed: {name}: {error.strip().splitlines()[-1]}")
+
+
+def say_status(done: AuditReport) -> None:
+    """Why the exit status is 1, where it is."""
     if done.failed:
         say(f"status 1: {', '.join(done.failed)}")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from earmark.cli.audit import say_status
 from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, StoreOption, WorkersOption, spread
 from earmark.cli.output import progress, say
+
+if TYPE_CHECKING:
+    from earmark.demo.job import Outcome
 
 PortOption = Annotated[int, typer.Option(help="Port on this machine.")]
 
@@ -46,7 +50,13 @@ def demo(
     print_findings(outcome)
     if serve:
         dashboard(store, port)
-        return
+    else:
+        conclude(outcome, store)
+
+
+def conclude(outcome: Outcome, store: Path) -> None:
+    """Say where to see it, and end with the audit's status."""
     say(f"see it in a browser: earmark dashboard --store {store}")
+    say_status(outcome.audit)
     if outcome.audit.status:
         raise typer.Exit(outcome.audit.status)

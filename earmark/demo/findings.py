@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from earmark.cli.audit import say_failures
 from earmark.cli.output import console, say
 from earmark.demo.corpus import NULL_ACCENT
 from earmark.demo.job import Outcome
@@ -23,18 +24,27 @@ def print_findings(outcome: Outcome) -> None:
         "Points of WER, 95 % intervals. Positive: the model is worse without that part of its training data. "
         f"'{NULL_ACCENT}' is already known to the base model: the built-in null."
     )
-    p = outcome.audit.effect(PLANTED, WHOLE.name)
     say(
         "The audit's checks of itself (without the recordings whose words were corrupted on purpose: "
-        f"{100 * p.estimate:+.1f}, {_ends(p.low, p.high)}):"
+        f"{_planted(outcome)}):"
     )
     for check in outcome.audit.checks:
         say(f"  {check}")
+    say_failures(outcome.audit)
     f = outcome.fidelity
     say(
         f"Gradients ({f.method}) against retraining over {len(f.cells)} cells, {f.metric}: Spearman {_span(f.spearman)}, "
         f"Pearson {_span(f.pearson)}; at best {f.ceiling:.2f} could be reached, given the noise of the retrainings."
     )
+
+
+def _planted(outcome: Outcome) -> str:
+    """What leaving the planted slice out did; its retrainings may have failed."""
+    try:
+        p = outcome.audit.effect(PLANTED, WHOLE.name)
+    except KeyError:
+        return "not measured"
+    return f"{100 * p.estimate:+.1f}, {_ends(p.low, p.high)}"
 
 
 def _rates(outcome: Outcome) -> Table:

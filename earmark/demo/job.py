@@ -69,11 +69,15 @@ def main_job(
         make_corpus(corpus, report)
     with stage("recording the data") as report:
         record(store, corpus, report)
-    asked = plan()
+    return ask(store, plan(), stage, spread)
+
+
+def ask(store: Store, asked: AuditPlan, stage: Stage, spread: Spread = ALONE) -> Outcome:
+    """Train the plan's recipe, evaluate it on the first set that it names, do what the plan says, attribute by gradients."""
     with stage("fine-tuning the model") as report:
         model = train(store, asked.recipe, progress=report)
     with stage("evaluating it by slice") as report:
-        evaluation = evaluate(store, model.model_id, "demo/test", progress=report)
+        evaluation = evaluate(store, model.model_id, asked.recipe.evaluate[0], progress=report)
     with stage("retraining without each slice") as report:
         audited = run(store, asked, spread=spread, progress=report)
     with stage("attributing by gradients") as report:
