@@ -296,7 +296,7 @@ def _report(
     reused: bool,
 ) -> AuditReport:
     checks = check(found, planted=asked.planted is not None, null=asked.null)
-    failed = met(asked.fail_on, found, answers, checks, failures)
+    failed = met(asked.fail_on, found, answers, checks, failures, [j.report for j in judged])
     return AuditReport(
         asked.digest, run_id, plan_run, tuple(found), retrainings, trained, wall_s, dict(failures), reused,
         tuple(answers), checks, failed, asked.amends, planned, tuple(judged), stopped,

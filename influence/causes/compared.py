@@ -42,6 +42,13 @@ class GapReport:
     gaps: Gaps
     refutations: tuple[Refutation, ...]
 
+    @property
+    def stands(self) -> bool:
+        """Whether there is an adjusted gap with an interval, and no attack brought it down."""
+        adjusted = self.gaps.adjusted
+        told = adjusted is not None and math.isfinite(adjusted.gap.low)
+        return told and all(r.stands for r in self.refutations)
+
 
 @dataclass(frozen=True)
 class Judged:

@@ -44,7 +44,7 @@ SEEDS = 3
 CONTROLS = 2  # random removals of each size per seed
 Order = Literal["declared", "gradients"]
 NULL = "null"  # YAML reads the bare word as nothing, both as the name of the field and as a condition
-Condition = Literal["refuted", "unsupported", "hurts", "failures", "power", "null"]
+Condition = Literal["refuted", "unsupported", "hurts", "failures", "power", "null", "causes"]
 CONDITIONS = {
     "refuted": "a hypothesis is refuted",
     "unsupported": "a hypothesis is not supported",
@@ -52,6 +52,7 @@ CONDITIONS = {
     "failures": "a retraining failed",
     "power": "the planted slice is not found to hurt",
     "null": "the null slice is not shown to have no effect",
+    "causes": "a gap that the causal graph asks for falls when it is attacked, or cannot be estimated",
 }
 
 
@@ -217,7 +218,8 @@ class AuditPlan(Written):
     causes: CausalGraph | None = Field(None, description="A causal graph: its effects are estimated and attacked, too.")
     statistics: Statistics = Field(Statistics(), description="Level, margins, whom claims are about.")
     fail_on: tuple[Condition, ...] = Field(
-        ("refuted", "failures"), description="What makes the exit status 1: " + ", ".join(CONDITIONS) + "."
+        ("refuted", "failures"),
+        description="What makes the exit status 1: " + "; ".join(f"{c}: {m}" for c, m in CONDITIONS.items()) + ".",
     )
     amends: str | None = Field(None, min_length=8, description="Digest of the plan that this one changes.")
     executor: Executor = Field(Executor(), description="How the work is spread; no part of the digest.")
@@ -259,6 +261,16 @@ class AuditPlan(Written):
     @classmethod
     def _bare(cls, value: Any) -> Any:
         return [NULL if name is None else name for name in value] if isinstance(value, list | tuple) else value
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        about = {"power": ("planted", self.planted), "null": (NULL, self.null), "causes": ("causes", self.causes)}
+        for condition, (field, value) in about.items():
+            if condition in self.fail_on and not value:
+                raise ValueError(
+                    f"fail_on: {condition} can never be met — give '{field}', which it is about, or drop it"
+                )
+        return self
 
     @property
     def trained(self) -> Recipe:

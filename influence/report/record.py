@@ -150,6 +150,8 @@ def read(store: Store, ref: str) -> AuditRecord:
     sets = {s.digest: s for s in reversed(sample_sets(store))}  # by the name that each had first
     data = [sets.get(digest) for digest in (*done.inputs, "", "")[:2]]
     whole = [r.id for r in trained if not _changed(r, done, plan)]
+    around = beside(store, runs, done, plan, whole)
+    gaps = [g.report for g in around.gaps if g.planned]
     return AuditRecord(
         audit=done.config["audit"],
         name=_name(done, plan),
@@ -164,7 +166,7 @@ def read(store: Store, ref: str) -> AuditRecord:
         effects=effects,
         answers=answers,
         checks=checks,
-        failed=met(declared.get("fail_on") or (), effects, answers, checks, failures),
+        failed=met(declared.get("fail_on") or (), effects, answers, checks, failures, gaps),
         failures=failures,
         stopped=done.result.get("stopped", ""),
         costs=_costs(store, done, plan, trained, since),
@@ -173,7 +175,7 @@ def read(store: Store, ref: str) -> AuditRecord:
         model=next(iter(whole), None),
         checkpoint=_checkpoint(store),
         public_key=json.loads((store.root / "earmark.json").read_text())["public_key"],
-        beside=beside(store, runs, done, plan, whole),
+        beside=around,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from influence.causes.compared import GapReport
 from influence.plans.hypotheses import REFUTED, SUPPORTED, Answer
 from influence.statistics.effects import Effect
 from influence.statistics.verdicts import HURTS, NO_EFFECT
@@ -58,8 +59,12 @@ def met(
     answers: Sequence[Answer],
     checks: Sequence[Check],
     failures: Mapping[str, str],
+    gaps: Sequence[GapReport | None],
 ) -> tuple[str, ...]:
-    """Those of a plan's `fail_on` conditions (see `planfile.CONDITIONS`) that are met."""
+    """Those of a plan's `fail_on` conditions (see `planfile.CONDITIONS`) that are met.
+
+    `gaps` are those that its causal graph asks for, None where one could not be told.
+    """
     happened = {
         "refuted": any(a.verdict == REFUTED for a in answers),
         "unsupported": any(a.verdict != SUPPORTED for a in answers),
@@ -67,5 +72,6 @@ def met(
         "failures": bool(failures),
         "power": any(c.kind == "power" and not c.holds for c in checks),
         "null": any(c.kind == "null" and not c.holds for c in checks),
+        "causes": any(g is None or not g.stands for g in gaps),
     }
     return tuple(name for name in conditions if happened[name])

@@ -14,6 +14,7 @@ from influence.causes.graph import CausalGraph
 from influence.causes.refutation import COMMON_CAUSE, PLACEBO, SUBSET
 from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
+from influence.report.record import read
 from lineage.errors import EarmarkError
 from lineage.selection.slices import WHOLE, Slice
 from lineage.store import Store
@@ -102,9 +103,20 @@ def test_a_graph_cannot_be_drawn_afterwards(kept: Store, recipe: Recipe) -> None
 
 def test_what_cannot_be_told_is_said_in_its_place(kept: Store, recipe: Recipe, done: AuditReport) -> None:
     """Every clip has its own take, so nobody else was heard in the slice's."""
-    told = run(kept, plan_of(recipe, causes="take -> noise -> errors; take -> errors", amends=done.audit)).causes
-    assert [(j.slice, j.report) for j in told] == [("noise=hum", None)]
-    assert told[0].error.startswith("no overlap")
+    graph = "take -> noise -> errors; take -> errors"
+    told = run(kept, plan_of(recipe, causes=graph, fail_on=["causes"], amends=done.audit))
+    assert [(j.slice, j.report) for j in told.causes] == [("noise=hum", None)]
+    assert told.causes[0].error.startswith("no overlap")
+    assert (told.failed, told.status) == (("causes",), 1)
+    assert read(kept, told.audit).failed == ("causes",)
+
+
+def test_the_status_is_that_of_the_gaps(kept: Store, recipe: Recipe, done: AuditReport) -> None:
+    asked = run(kept, plan_of(recipe, fail_on=["causes"], amends=done.audit))
+    assert [j.report for j in asked.causes] == [j.report for j in done.causes]
+    stand = all(j.report is not None and j.report.stands for j in done.causes)
+    assert asked.status == (0 if stand else 1)
+    assert read(kept, asked.audit).failed == asked.failed
 
 
 @pytest.mark.parametrize(
