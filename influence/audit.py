@@ -8,7 +8,7 @@ number of steps as they were, so that one thing moves; beside it as many samples
 the same seeds. What else may be done to a slice says `interventions`. What comes out is one row of `effects` for every
 intervention × evaluation slice × metric, with its interval, its control and a verdict in words (see `statistics`, `verdicts`),
 and an answer to every hypothesis of the plan (see `hypotheses`). Where the plan has a causal graph, the effects that it asks
-for are estimated on the errors of the model trained on all data, and attacked (see `causes.claims`).
+for are estimated on the errors of the models trained on all data, and attacked (see `causes.claims`).
 
 The plan is on record before the first retraining (see `plan`); retrainings are on record as they finish (see `bank`). An
 audit that is killed and started again goes on where it was; one that is finished is read back. Law: killed however often, an
@@ -220,7 +220,7 @@ def run(
     frozen = freeze(store, asked)
     done_by = Rounds(store, frozen, plan.order)
     found, answers = done_by.carry_out(spread or plan.executor.spread, progress)
-    judged = _claimed(store, asked, done_by.whole.model_id)
+    judged = _claimed(store, asked, [r.model_id for r in done_by.wholes], progress)
     config = {
         "audit": asked.digest,
         "about": asked.about,
@@ -255,14 +255,14 @@ def run(
     )  # fmt: skip
 
 
-def _claimed(store: Store, asked: Request, model: str) -> tuple[Judged, ...]:
+def _claimed(store: Store, asked: Request, models: Sequence[str], progress: Progress) -> tuple[Judged, ...]:
     """What became of the plan's causal graph."""
     if asked.causes is None:
         return ()
     stated = asked.declaration
     return judge_claims(
-        store, asked.causes, asked.claims, model, asked.evaluation.digest, asked.recipe, normalise=asked.normalise,
-        level=stated.level, replicates=stated.replicates,
+        store, asked.causes, asked.claims, models, asked.evaluation.digest, asked.recipe, normalise=asked.normalise,
+        level=stated.level, replicates=stated.replicates, progress=progress,
     )  # fmt: skip
 
 

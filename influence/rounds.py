@@ -175,12 +175,12 @@ class Rounds:
         return self._outcomes[place]
 
     @property
-    def whole(self) -> bank.Retrained:
-        """The model on all data, of the first seed that has one."""
-        return next(r for r in self.results[: self._seeds] if r is not None)
+    def wholes(self) -> list[bank.Retrained]:
+        """The models on all data, of every seed that has one."""
+        return [r for r in self.results[: self._seeds] if r is not None]
 
     def _tested(self) -> list[EvalSlice]:
-        run = self.whole.predictions[self._plan.request.evaluation.digest]
+        run = self.wholes[0].predictions[self._plan.request.evaluation.digest]
         return eval_slices(self._store, self._plan.tested, run, *self._how)
 
 

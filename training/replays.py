@@ -1,4 +1,4 @@
-"""One experiment, run more than once: what differed between the runs, and whether the weights did.
+"""One experiment, run more than once: what differed between the runs, whether the weights did, and which differ in seed alone.
 
 Runs of one experiment (same recipe but for its name, same members, same weights of samples) may differ in seed, threads,
 device, base files, code, packages or machine. Equal in all of these they have one key and are one run; so whatever is on
@@ -59,6 +59,28 @@ def differences(store: Store, run_id: str) -> list[Sibling]:
     # a run without a key did another one again, which `training.replay` tells of
     others = [r for r in store.runs() if r.kind == "train" and r.status == "completed" and r.key and r.id != run.id]
     return [_compare(run, r) for r in reversed(others) if experiment and r.config.get("experiment") == experiment]
+
+
+def other_seeds(store: Store, run_id: str) -> list[RunInfo]:
+    """Completed trainings that differ from a training in their seed and in nothing else that weights hang on, by seed.
+
+    Raises:
+        UnknownName: no such run.
+    """
+    run = store.resolve_run(run_id)
+    alike = _but_for_seed(run)
+    found = {
+        r.seed: r for r in store.runs()
+        if r.kind == "train" and r.status == "completed" and r.key and r.seed not in (None, run.seed)
+        and alike is not None and _but_for_seed(r) == alike
+    }  # fmt: skip
+    return sorted(found.values(), key=lambda r: r.seed or 0)
+
+
+def _but_for_seed(run: RunInfo) -> tuple[str, dict[str, Any]] | None:
+    """What the weights of a training hang on besides its seed; None where that was not noted."""
+    experiment, depends = run.config.get("experiment"), run.config.get("depends")
+    return None if experiment is None or depends is None else (experiment, {**depends, "seed": None})
 
 
 def _compare(run: RunInfo, other: RunInfo) -> Sibling:

@@ -58,12 +58,18 @@ def gap(
         int, typer.Option(help="Simulations for each attempt to refute the adjusted gap through DoWhy; 0: none.", min=0)
     ] = 0,
     draw: Annotated[Path | None, typer.Option(help="Draw the causal graph to this file, .svg or .dot.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Of this very model, even if others differ from it in their seeds alone.")
+    ] = False,
     normaliser: NormaliserOption = "basic",
     device: DeviceOption = "cpu",
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """The gap between a slice of the errors and the rest: raw, and with recording conditions made equal."""
+    """The gap between a slice of the errors and the rest: raw, and with recording conditions made equal.
+
+    Where models that differ from it in their seeds alone were evaluated on the set, it is that of their mean.
+    """
     from influence.causes import drawing
     from influence.causes.compared import plain
     from influence.causes.gap import gap as run
@@ -73,10 +79,10 @@ def gap(
     if draw is not None and (graph is None or draw.suffix not in (".svg", ".dot")):
         raise EarmarkError(f"{draw}: drawing takes a causal graph (--causes) and a file that ends in .svg or .dot")
     chosen = None if adjust is None else [name.strip() for name in adjust.split(",") if name.strip()]
-    with progress("evaluating") as report:
+    with progress(f"gap of {slice_}") as report:
         done = run(
-            Store.open(store), model, set_ref, slice_, adjust=chosen, causes=graph, refutations=refute, normalise=normaliser,
-            device=device, threads=threads, progress=report,
+            Store.open(store), [model] if alone else model, set_ref, slice_, adjust=chosen, causes=graph, refutations=refute,
+            normalise=normaliser, device=device, threads=threads, progress=report,
         )  # fmt: skip
     found = done.gaps
     if draw is not None and graph is not None:
@@ -94,6 +100,11 @@ def gap(
     say(
         f"WER of {found.slice} − WER of the others, in points; positive: {found.slice} is worse served. run {done.run_id}"
     )
+    if len(done.models) == 1:
+        say("of one model")
+    else:
+        each = ", ".join(f"{100 * value:+.2f}" for value in done.each)
+        say(f"of {len(done.models)} models that differ in their seeds, errors averaged; the raw gap of each: {each}")
     if found.adjusted is not None and found.mixed is not None:
         say(f"rate ratio {found.adjusted.ratio:.2f}; mixed-effects model {100 * found.mixed.gap:+.2f} points, speakers one "
             f"standard deviation apart differ by a factor of {found.mixed.speaker_factor:.2f}")  # fmt: skip

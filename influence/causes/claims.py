@@ -3,7 +3,7 @@
 A plan looks at slices of the errors; the graph says what acts on them. Every slice `attribute=value` that is looked at, of an
 attribute that the graph lets act on the errors, is an effect that it asks for: the gap between the slice and the rest,
 adjusted for what the graph says has to be equal (`gap`), identified and attacked through DoWhy (`refutation`). It is that of
-the model trained on all data with the plan's first seed.
+the models trained on all data with the plan's seeds, their errors averaged.
 
 What cannot be told at all (a back door that stays open, a node that is no column) is said before anything is trained. What
 the data turn out not to tell (no overlap, a side without errors) is said in the effect's place.
@@ -23,6 +23,7 @@ from lineage.errors import EarmarkError
 from lineage.schema import TABLES
 from lineage.selection.slices import Slice
 from lineage.store import Store
+from training.progress import Progress, silent
 from training.recipe import Recipe
 
 
@@ -63,21 +64,22 @@ def judge(
     store: Store,
     graph: CausalGraph,
     asked: Sequence[Claim],
-    model: str,
+    models: Sequence[str],
     evaluation: str,
     recipe: Recipe,
     *,
     normalise: str,
     level: float,
     replicates: int,
+    progress: Progress = silent,
 ) -> tuple[Judged, ...]:
-    """Estimate and attack each claim on a model's errors, or read back what is on record."""
+    """Estimate and attack each claim on the errors of models that differ in their seeds, or read back what is on record."""
     found = []
     for claim in asked:
         try:
             report = gap(
-                store, model, evaluation, claim.slice, causes=graph, refutations=SIMULATIONS, normalise=normalise,
-                level=level, replicates=replicates, device=recipe.device, threads=recipe.threads,
+                store, models, evaluation, claim.slice, causes=graph, refutations=SIMULATIONS, normalise=normalise,
+                level=level, replicates=replicates, device=recipe.device, threads=recipe.threads, progress=progress,
             )  # fmt: skip
         except EarmarkError as error:
             found.append(Judged(claim.slice.name, None, str(error)))

@@ -36,11 +36,16 @@ class Gaps:
 
 @dataclass(frozen=True)
 class GapReport:
-    """The gaps, and what became of them when they were attacked; `run_id` has it on record."""
+    """The gaps, and what became of them when they were attacked; `run_id` has it on record.
+
+    `models` are those whose errors were averaged, alike but for their seeds, and `each` is the raw gap (WER) of each of them.
+    """
 
     run_id: str
     gaps: Gaps
     refutations: tuple[Refutation, ...]
+    models: tuple[str, ...]
+    each: tuple[float, ...]
 
     @property
     def stands(self) -> bool:
@@ -71,7 +76,10 @@ class Judged:
 
 def plain(report: GapReport) -> dict[str, Any]:
     """A report as JSON, which has no NaN; the inverse of `read_back`."""
-    value = {**asdict(report.gaps), "refutations": [asdict(r) for r in report.refutations]}
+    value = {
+        **asdict(report.gaps), "refutations": [asdict(r) for r in report.refutations], "models": list(report.models),
+        "each": list(report.each),
+    }  # fmt: skip
     cleaned: dict[str, Any] = _finite(value)
     return cleaned
 
@@ -92,7 +100,13 @@ def read_back(run: RunInfo) -> GapReport:
         overlap=Overlap(**{**support, "unsupported": cells}),
         cautions=tuple(told["cautions"]),
     )
-    return GapReport(run.id, gaps, tuple(Refutation(**_numbers(r)) for r in told["refutations"]))
+    models, each = (
+        told.get("models", run.inputs[:1]),
+        told.get("each", [told["raw"]["value"]]),
+    )  # once it was always one
+    return GapReport(
+        run.id, gaps, tuple(Refutation(**_numbers(r)) for r in told["refutations"]), tuple(models), tuple(each)
+    )
 
 
 def _interval(told: Mapping[str, Any]) -> Interval:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from influence.causes.graph import OUTCOME, CausalGraph
 from influence.causes.rates import design, population_averaged
 from influence.causes.utterances import UNKNOWN, Column, Utterances, numeric
 from lineage.errors import EarmarkError
+from training.progress import Progress, silent
 
 PLACEBO = "placebo"
 COMMON_CAUSE = "random common cause"
@@ -66,9 +69,17 @@ def identify(graph: CausalGraph, treatment: str) -> Any:
 
 
 def refute(
-    heard: Utterances, graph: CausalGraph, treatment: str, *, simulations: int = SIMULATIONS, seed: int = 0
+    heard: Utterances,
+    graph: CausalGraph,
+    treatment: str,
+    *,
+    simulations: int = SIMULATIONS,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> tuple[Refutation, ...]:
     """The three attacks on the gap of `heard`, adjusted for what the graph asks for, `simulations` draws each.
+
+    `progress` is told of estimates: the gap's own, and one a draw.
 
     Raises:
         EarmarkError: DoWhy is missing, or finds no back-door set.
@@ -79,9 +90,11 @@ def refute(
     from dowhy.causal_refuters.placebo_treatment_refuter import PlaceboType
 
     data = _frame(heard, treatment)
+    made = count(1)
+    estimates = 1 + 3 * simulations
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        estimator = _estimator()(estimand)
+        estimator = _estimator(lambda: progress(next(made), estimates, "attacking"))(estimand)
         estimate = estimator.fit(data).estimate_effect(data)
         options = {"num_simulations": simulations, "random_state": np.random.RandomState(seed)}
         attacks = {
@@ -126,8 +139,11 @@ def _frame(heard: Utterances, treatment: str) -> Any:
     return pd.DataFrame(columns)
 
 
-def _estimator() -> Any:
-    """The reported regression as an estimator of DoWhy's; a class made here, since its base is imported only now."""
+def _estimator(told: Callable[[], None]) -> Any:
+    """The reported regression as an estimator of DoWhy's; a class made here, since its base is imported only now.
+
+    `told` is called after every estimate.
+    """
     from dowhy.causal_estimator import CausalEstimate, CausalEstimator
 
     class Rates(CausalEstimator):  # type: ignore[misc]
@@ -162,6 +178,7 @@ def _estimator() -> Any:
                 treatment_value=treatment_value,
             )
             estimate.add_estimator(self)
+            told()
             return estimate
 
     return Rates

@@ -1,5 +1,9 @@
 """What stands behind a gap: one row an utterance, with its errors, reference words, speaker and conditions.
 
+Several models that heard the same utterances are repeated measures of the same speakers, not more speakers: their errors are
+averaged. Since every model heard every utterance, that is what an effect of its own for each model comes to, and the raw gap of
+the mean is the mean of the raw gaps.
+
 Numbers stay numbers and everything else is a category. What is not known is a value of its own: of a category the level
 `unknown`, of a number NaN.
 """
@@ -31,6 +35,8 @@ UNKNOWN = "unknown"
 class Utterances:
     """n utterances: `errors` and `words` [n], `speakers` [n] (an utterance of nobody known is a block of its own).
 
+    Errors are whole numbers of one model, means of several.
+
     `inside` [n] says which are in the slice in question; `columns` are conditions by name, numbers or objects [n].
     """
 
@@ -55,6 +61,18 @@ class Utterances:
             inside=self.inside[kept],
             columns={name: values[kept] for name, values in self.columns.items()},
         )
+
+
+def averaged(heard: Sequence[Utterances]) -> Utterances:
+    """The same utterances as several models heard them, with the mean of their errors.
+
+    Raises:
+        ValueError: they are not the same.
+    """
+    first = heard[0]
+    if any(h.samples != first.samples for h in heard):
+        raise ValueError("the models did not hear the same utterances")
+    return replace(first, errors=np.mean([h.errors for h in heard], axis=0))
 
 
 def numeric(column: Column) -> bool:

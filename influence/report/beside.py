@@ -7,7 +7,7 @@ What the plan's own causal graph asked for comes first, and comes even where it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from influence.causes.compared import GapReport, Judged
@@ -102,9 +102,9 @@ def _planned(store: Store, done: RunInfo, plan: RunInfo | None) -> Iterable[Comp
         yield Compared(judged.slice, judged.report, judged.error, graph, True)
 
 
-def _gaps(runs: Iterable[RunInfo], done: RunInfo, models: Collection[str], evaluation: str) -> Iterable[Compared]:
+def _gaps(runs: Iterable[RunInfo], done: RunInfo, models: Set[str], evaluation: str) -> Iterable[Compared]:
     own = {value["run"] for value in done.result.get("causes", ())}
-    of_model = [r for r in runs if r.kind == "gap" and r.inputs[0] in models and r.inputs[1] == evaluation]
+    of_model = [r for r in runs if r.kind == "gap" and models & set(r.inputs[:-1]) and r.inputs[-1] == evaluation]
     for run in _newest(of_model, "gap", *_COMPARED):
         if run.id not in own:
             drawn = run.config["causes"]

@@ -43,7 +43,7 @@ def causes(record: AuditRecord) -> Markup:
         return Markup("")
     parts = [
         paragraph(
-            "The gap is the WER of a slice minus that of all others, for one model as it is. The raw gap may come from what "
+            "The gap is the WER of a slice minus that of all others, for a model as it is. The raw gap may come from what "
             "the slice has in common besides its name, such as worse microphones; the adjusted gap is what remains of it "
             "when those conditions are equal on both sides."
         )
@@ -64,7 +64,7 @@ def line(g: Compared | Judged) -> str:
     if g.report is None:
         return f"gap of {g.slice}: not told: {g.error}"
     found = g.report.gaps
-    said = f"gap of {g.slice}: raw {_told(found.raw)}"
+    said = f"gap of {g.slice}{_mean_of([g], ', ')}: raw {_told(found.raw)}"
     if found.adjusted is not None:
         said += f"; {_adjusted_for(found.adjusted_for)} {_told(found.adjusted.gap)}"
     attacks = ", ".join(f"{r.attack} {STANDS if r.stands else FALLS.upper()}" for r in g.report.refutations)
@@ -109,10 +109,18 @@ def _table(gaps: Sequence[Compared]) -> Markup:
     level = next((g.report.gaps.raw.level for g in gaps if g.report), None)
     caption = (
         f"Points of WER, slice minus all others, {formats.percent(level, 0)} intervals. Positive: the slice is worse served. "
-        "Dot: adjusted; hollow: raw."
+        f"Dot: adjusted; hollow: raw{_mean_of(gaps, '; ')}."
     )
     heads = ["Slice", ticks(axis, "gaps in points of WER"), "Raw gap", "Adjusted gap", "Made equal"]
     return table(caption, heads, [_row(g, axis) for g in gaps], [2, 3], [1])
+
+
+def _mean_of(gaps: Sequence[Compared | Judged], before: str) -> str:
+    """Of how many models the gaps are, where any is of several."""
+    counts = sorted({len(g.report.models) for g in gaps if g.report})
+    return (
+        f"{before}mean of {' or '.join(map(str, counts))} models, alike but for their seeds" if counts[-1] > 1 else ""
+    )
 
 
 def _bars(g: Compared) -> tuple[Bar | None, Bar | None]:

@@ -18,7 +18,7 @@ from lineage.store import Store
 from training.fit import train
 from training.models.weights import weights_digest
 from training.recipe import Recipe
-from training.replays import differences
+from training.replays import differences, other_seeds
 
 ALONE = """
 import json, sys
@@ -110,6 +110,9 @@ def test_seeds_threads_and_what_they_change_are_said(store: Store, recipe: Recip
     same = next(s for s in differences(store, kept.run_id) if s.run_id == first.run_id)
     assert same.same_weights
     assert same.changed == {}
+    assert [r.id for r in other_seeds(store, first.run_id)] == [other.run_id]
+    assert [r.id for r in other_seeds(store, other.run_id)] == [kept.run_id]  # the newest of each seed
+    assert other_seeds(store, threads.run_id) == []
 
 
 def test_weights_of_sets(store: Store, recipe: Recipe) -> None:

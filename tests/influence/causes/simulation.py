@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import numpy as np
 
 from influence.causes.utterances import Utterances
 from influence.statistics.panels import Panel
 
-RATE, NOISE_FACTOR, SPEAKER_SD = 0.1, 3.0, 0.3
+RATE, NOISE_FACTOR, SPEAKER_SD, OWN_SD = 0.1, 3.0, 0.3, 0.1
 
 
 def utterances(
@@ -18,6 +19,17 @@ def utterances(
     """Every other speaker is in the slice, whose log rate is `effect` higher; its share of babble is `confounded` higher.
 
     Errors are counts that scatter twice as much as Poisson's and more, and speakers differ.
+    """
+    return heard_by(1, seed, speakers=speakers, each=each, effect=effect, confounded=confounded)[0]
+
+
+def heard_by(
+    models: int, seed: int, *, speakers: int = 24, each: int = 30, effect: float = 0.0, confounded: float = 0.8
+) -> list[Utterances]:
+    """The same utterances as several models hear them: what is hard for one is hard for all, and each errs by itself.
+
+    The models are worse and better than the first by up to a tenth, and each has trouble with speakers of its own; their mean
+    has the gap of one (`true_gap`).
     """
     rng = np.random.default_rng(seed)
     n = speakers * each
@@ -29,7 +41,13 @@ def utterances(
     rate = RATE * np.exp(effect * inside + np.log(NOISE_FACTOR) * babble + own) * rng.gamma(1.0, 1.0, n)
     ids = tuple(uuid.UUID(int=i) for i in range(n))
     noise = np.where(babble, "babble", "clean").astype(object)
-    return Utterances(ids, rng.poisson(words * rate).astype(float), words, speaker, inside, {"noise": noise})
+    first = Utterances(ids, rng.poisson(words * rate).astype(float), words, speaker, inside, {"noise": noise})
+    found = [first]
+    levels = np.linspace(-0.1, 0.1, models - 1)
+    for level in levels - levels.mean() if models > 1 else ():
+        trouble = np.exp(rng.normal(-(OWN_SD**2) / 2, OWN_SD, speakers))[speaker]
+        found.append(replace(first, errors=rng.poisson(words * rate * (1 + level) * trouble).astype(float)))
+    return found
 
 
 def true_gap(heard: Utterances, effect: float) -> float:

@@ -14,6 +14,8 @@ from influence.causes.graph import CausalGraph
 from influence.causes.refutation import COMMON_CAUSE, PLACEBO, SUBSET
 from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
+from influence.report.causes import line
+from influence.report.page import page
 from influence.report.record import read
 from lineage.errors import EarmarkError
 from lineage.selection.slices import WHOLE, Slice
@@ -53,10 +55,18 @@ def test_each_slice_that_the_graph_is_about_is_judged(done: AuditReport) -> None
     assert (noise.gaps.adjusted_for, accent.gaps.adjusted_for) == (("duration_s",), ())
     assert accent.gaps.adjusted is not None  # nothing has to be made equal, which is an answer, too
     assert accent.gaps.adjusted.gap.value == pytest.approx(accent.gaps.raw.value, abs=0.05)
+    assert noise.models == accent.models
+    assert len(set(noise.models)) == 2  # one a seed
     for report in (noise, accent):
         assert [r.attack for r in report.refutations] == [PLACEBO, COMMON_CAUSE, SUBSET]
         assert report.gaps.adjusted is not None
         assert [r.estimate for r in report.refutations] == pytest.approx([report.gaps.adjusted.gap.value] * 3)
+
+
+def test_of_how_many_models_a_gap_is_stands_in_the_report(done: AuditReport, kept: Store) -> None:
+    said = "mean of 2 models, alike but for their seeds"
+    assert line(done.causes[0]).startswith(f"gap of noise=hum, {said}: raw ")
+    assert f"hollow: raw; {said}." in page(read(kept, done.audit))
 
 
 def test_the_graph_is_in_the_log_before_anything_is_trained(done: AuditReport, kept: Store) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from influence.causes.compared import plain
 from influence.causes.gap import gap, judge
 from influence.causes.graph import CausalGraph
 from influence.causes.rates import design, population_averaged
-from influence.causes.utterances import UNKNOWN, load
+from influence.causes.utterances import UNKNOWN, averaged, load
 from lineage.errors import EarmarkError, UnknownName
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice, select
 from lineage.store import Store
-from tests.influence.causes.simulation import true_gap, utterances
+from tests.influence.causes.simulation import heard_by, true_gap, utterances
+from tests.influence.conftest import make_store
 from training.evaluation.predict import predict
 from training.fit import train
 from training.recipe import Recipe
@@ -56,6 +58,44 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         interval = population_averaged(heard, design(heard)).gap
         covered += interval.low <= true_gap(heard, 0.4) <= interval.high
     assert covered >= 53  # 5 % of 95-percent intervals, six binomial hundredths below
+
+
+def test_the_raw_gap_of_several_models_is_the_mean_of_theirs() -> None:
+    heard = heard_by(3, 21, effect=0.4)
+    found = judge(averaged(heard), "slice", replicates=200)
+    each = [judge(h, "slice", replicates=200).raw.value for h in heard]
+    assert found.raw.value == pytest.approx(np.mean(each))
+    assert len({round(value, 6) for value in each}) == 3
+    assert found.raw.blocks == 24
+
+
+def test_a_model_that_says_the_same_again_tells_nothing_new() -> None:
+    heard = utterances(22, effect=0.4)
+    assert judge(averaged([heard] * 4), "slice", replicates=200) == judge(heard, "slice", replicates=200)
+
+
+def test_several_models_are_not_more_speakers() -> None:
+    """Of their mean the intervals cover the truth as often as they say; those of as many times the speakers would not."""
+    covered, pretended = 0, 0
+    for seed in range(60):
+        heard = heard_by(5, 2000 + seed, speakers=16, each=15, effect=0.4)
+        mean, truth = averaged(heard), true_gap(heard[0], 0.4)
+        as_if = replace(
+            mean, samples=mean.samples * 5, errors=np.concatenate([h.errors for h in heard]), words=np.tile(mean.words, 5),
+            speakers=np.concatenate([h.speakers + 16 * i for i, h in enumerate(heard)]), inside=np.tile(mean.inside, 5),
+            columns={"noise": np.tile(mean.columns["noise"], 5)},
+        )  # fmt: skip
+        ours, theirs = (population_averaged(h, design(h)).gap for h in (mean, as_if))
+        covered += ours.low <= truth <= ours.high
+        pretended += theirs.low <= truth <= theirs.high
+    assert covered >= 53
+    assert pretended < 50
+
+
+def test_models_that_heard_other_utterances_have_no_mean() -> None:
+    heard = utterances(23)
+    with pytest.raises(ValueError, match="same utterances"):
+        averaged([heard, heard.only(np.arange(len(heard)) > 0)])
 
 
 def test_the_gap_is_about_the_slice_and_changes_sign_with_it() -> None:
@@ -122,7 +162,7 @@ def model(store: Store, recipe: Recipe) -> str:
 
 
 def test_from_the_record(store: Store, model: str) -> None:
-    report = gap(store, model, "test", "noise=hum", adjust=["duration_s"], replicates=200)
+    report = gap(store, [model], "test", "noise=hum", adjust=["duration_s"], replicates=200)
     rows = store.sql(
         "SELECT s.noise = 'hum' AS inside, sum(p.substitutions + p.deletions + p.insertions) / sum(p.words) AS wer "
         "FROM predictions p JOIN samples s USING (sample_id) JOIN runs r ON r.run_id = p.run_id "
@@ -133,6 +173,63 @@ def test_from_the_record(store: Store, model: str) -> None:
     run = store.resolve_run(report.run_id)
     assert run.kind == "gap"
     assert json.loads(json.dumps(plain(report))) == run.result
+    assert (report.models, report.each) == ((model,), (pytest.approx(report.gaps.raw.value),))
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe) -> tuple[Store, list[str]]:
+    """A recipe with three seeds and once with another learning rate; all but the third are evaluated."""
+    made = make_store(tmp_path_factory.mktemp("seeds") / "store")
+    short = recipe.variant(epochs=1, checkpoints=0)
+    changed = [short, short.variant(seed=1), short.variant(seed=2), short.variant(learning_rate=1e-3, seed=3)]
+    ids = [train(made, r).model_id for r in changed]
+    for one in (ids[1], ids[0], ids[3]):
+        predict(made, one, "test")
+    return made, ids
+
+
+def test_it_is_of_all_seeds_that_are_on_record(seeds: tuple[Store, list[str]]) -> None:
+    made, ids = seeds
+    told: list[str] = []
+    asked: dict[str, Any] = {"adjust": ["duration_s"], "replicates": 200}
+    both = gap(made, ids[1], "test", "noise=hum", **asked, progress=lambda done, total, label: told.append(label))
+    assert both.models == (ids[0], ids[1])
+    alone = [gap(made, [one], "test", "noise=hum", **asked) for one in ids[:2]]
+    assert both.each == tuple(a.gaps.raw.value for a in alone)
+    assert both.gaps.raw.value == pytest.approx(np.mean(both.each))
+    assert {a.gaps.raw.blocks for a in (*alone, both)} == {6}
+    assert told == ["estimating"] * 3
+    assert gap(made, ids[0], "test", "noise=hum", **asked) == both  # whichever is named, and from the record
+    assert gap(made, [ids[2]], "test", "noise=hum", **asked).models == (ids[2],)
+    three = gap(made, ids[0], "test", "noise=hum", **asked)  # which was just evaluated
+    assert three.models == tuple(ids[:3])
+    assert gap(made, ids[3], "test", "noise=hum", **asked).models == (ids[3],)
+    with pytest.raises(EarmarkError, match="no model to look at"):
+        gap(made, [], "test", "noise=hum")
+
+
+def test_each_model_that_has_to_be_evaluated_is_told_of(seeds: tuple[Store, list[str]]) -> None:
+    made, ids = seeds
+    told: list[tuple[int, int, str]] = []
+    gap(made, ids[:2], "train", "noise=hum", replicates=50, progress=lambda *step: told.append(step))
+    labels = {label.partition(",")[0] for _, _, label in told}
+    assert labels == {"model 1 of 2", "model 2 of 2", "estimating"}
+
+
+def test_how_many_models_it_is_of_is_said(seeds: tuple[Store, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.earmark.test_cli import earmark
+
+    made, ids = seeds
+    asked = ("gap", ids[0], "test", "--slice", "noise=hum", "--adjust", "duration_s", "--store", str(made.root))
+    models = gap(made, ids[0], "test", "noise=hum", adjust=["duration_s"]).models
+    earmark(*asked)
+    assert f"of {len(models)} models that differ in their seeds, errors averaged; the raw gap of each: " in " ".join(
+        capsys.readouterr().out.split()
+    )
+    earmark(*asked, "--json")
+    assert json.loads(capsys.readouterr().out)["models"] == list(models)
+    earmark(*asked, "--alone")
+    assert "of one model\n" in capsys.readouterr().out
 
 
 def test_what_is_not_recorded_is_unknown(store: Store, model: str) -> None:

@@ -38,7 +38,9 @@ def test_dowhy_identifies_the_same_set_recovers_the_truth_and_cannot_break_it() 
     assert abs(attacks[PLACEBO].attacked) < abs(ours.value) / 4
     for attack in (COMMON_CAUSE, SUBSET):
         assert attacks[attack].attacked == pytest.approx(ours.value, rel=0.1)
-    again = refute(heard, GRAPH, "accent", simulations=10, seed=1)
+    told: list[tuple[int, int, str]] = []
+    again = refute(heard, GRAPH, "accent", simulations=10, seed=1, progress=lambda *step: told.append(step))
+    assert told == [(done, 31, "attacking") for done in range(1, 32)]
     assert [a.attacked for a in again] == [a.attacked for a in attacks.values()]
     assert all(np.isfinite(a.p) for a in again)
 

@@ -10,7 +10,7 @@ import pytest
 from influence.causes.compared import GapReport
 from influence.causes.gap import judge
 from influence.causes.graph import CausalGraph
-from influence.causes.refutation import PLACEBO, SUBSET, refute
+from influence.causes.refutation import PLACEBO, SUBSET, Refutation, refute
 from influence.causes.utterances import Utterances
 from influence.statistics.checks import met
 from lineage.errors import EarmarkError
@@ -21,7 +21,12 @@ GRAPH = CausalGraph.parse("noise -> accent -> errors; noise -> errors")
 
 def attacked(heard: Utterances, simulations: int = 10) -> GapReport:
     attacks = refute(heard, GRAPH, "accent", simulations=simulations, seed=0)
-    return GapReport("", judge(heard, "accent=scot", replicates=50, claimed=True), attacks)
+    return told(heard, attacks)
+
+
+def told(heard: Utterances, attacks: tuple[Refutation, ...] = ()) -> GapReport:
+    found = judge(heard, "accent=scot", replicates=50, claimed=True)
+    return GapReport("", found, attacks, ("model",), (found.raw.value,))
 
 
 def failed(*gaps: GapReport | None) -> tuple[str, ...]:
@@ -46,7 +51,7 @@ def test_it_is_met_by_a_gap_that_cannot_be_told() -> None:
         judge(apart, "accent=scot", claimed=True)
     assert failed(None) == ("causes",)
     lonely = replace(heard, inside=heard.speakers == 0)
-    one = GapReport("", judge(lonely, "accent=scot", replicates=50, claimed=True), ())
+    one = told(lonely)
     assert one.gaps.adjusted is not None
     assert np.isnan(one.gaps.adjusted.gap.low)
     assert failed(one) == ("causes",)
@@ -54,5 +59,4 @@ def test_it_is_met_by_a_gap_that_cannot_be_told() -> None:
 
 def test_without_gaps_it_is_not_met() -> None:
     assert failed() == ()
-    heard = utterances(2, effect=0.4)
-    assert failed(GapReport("", judge(heard, "accent=scot", replicates=50, claimed=True), ())) == ()
+    assert failed(told(utterances(2, effect=0.4))) == ()
