@@ -3,10 +3,14 @@
     found = discover(store, "my-model", "test")                       # crossings of attributes, up to three
     found = discover(store, "my-model", "test", by="embeddings")      # clusters of what the model hears alike
 
-The set is split by speakers (`lineage.selection.splits`; or another set is given for testing). What the search finds on
-the first part is put on record as slices, with the run that found them, *before* a second run looks at the other part: the
-order of the two in the log shows that no slice was adjusted to its test. `slices` then has each candidate with `origin`
-'attributes' or 'embeddings', `sample_sets` its members in both parts, and `metrics` its gap on the second as `wer_gap`.
+The set is split by speakers (or another set is given for testing). What the search finds on the first part is put on record as
+slices, with the run that found them, *before* a second run looks at the other part: the order of the two in the log shows that
+no slice was adjusted to its test. `slices` then has each candidate with `origin` 'attributes' or 'embeddings', `sample_sets`
+its members in both parts, and `metrics` its gap on the second as `wer_gap`.
+
+What is heard on one side only cannot be found, or not be tested; so the split makes the parts alike in all attributes of few
+values (`lineage.selection.strata`). Law: where one attribute is recorded, a value of two speakers or more is on both sides,
+whatever the seed; where several are, as far as they allow it.
 
 A slice of attributes is a predicate, to be used wherever slices are; a cluster is a set, and so is its part of any further set
 (`also`: the training set), which `set:NAME` names to an audit. What clusters have in common is told in attributes and in words;
@@ -30,6 +34,7 @@ from influence.discovery.confirm import Gap, gaps
 from influence.discovery.describe import words_of
 from influence.discovery.found import Candidate, Found, read_back
 from influence.discovery.lattice import ALPHA
+from influence.discovery.literals import attributes_of
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
@@ -122,7 +127,8 @@ def discover(
     population = resolve_set(store, set_ref)
     if test is None:
         shares = {"discover": share, "confirm": 1 - share}
-        searched, tested = split(store, population.digest, shares, seed=seed).values()
+        both = attributes_of(store, members(store, population.digest))
+        searched, tested = split(store, population.digest, shares, seed=seed, everywhere=both).values()
     else:
         searched, tested = population, resolve_set(store, test)
     if by == "attributes" and also:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from influence.discovery.lattice import Literal
 from lineage.sql import identifier, quote
 from lineage.store import Store
-from training.evaluation.slices import FEWEST_EACH, MOST_VALUES
+from training.evaluation.slices import FEWEST_EACH, MOST_VALUES, attribute_of
 
 CATEGORIES = ("source", "licence", "sample_rate", "channels", "language_tag", "scripts")
 NUMBERS = (
@@ -48,6 +48,12 @@ def literals(store: Store, ids: pa.Array) -> list[Literal]:
         elif numeric and len(values) > len(QUARTERS):
             found += quarters(feature, np.array([np.nan if v is None else float(v) for v in column]))
     return found
+
+
+def attributes_of(store: Store, ids: pa.Array) -> list[str]:
+    """The attributes each of whose values is a condition on the samples `ids` (sorted)."""
+    known = store.attributes()
+    return sorted({x.feature for x in literals(store, ids) if x.feature in known and attribute_of(x.name) == x.feature})
 
 
 def _each_value(feature: str, column: Sequence[str | None], values: Sequence[str]) -> list[Literal]:

@@ -5,7 +5,8 @@ in which two people speak binds both; noise that was mixed in binds nobody). Suc
 
 `split` deals by a hash of seed and group alone: who is in the test set stays there when speakers are added. Shares are met
 on average, so among few speakers they are met roughly; no part is left empty. With `stratify` each value of an attribute is
-dealt by itself, by quota; then shares are met closely, and added speakers may move others. `folds` are of nearly equal size.
+dealt by itself, by quota; then shares are met closely, and added speakers may move others. With `everywhere` the values of
+several attributes are to be in every part (`lineage.selection.strata`). `folds` are of nearly equal size.
 
 Laws: parts are disjoint, their union is the set, and no two share a speaker or a recording; the same set, shares and seed
 give the same parts.
@@ -25,6 +26,7 @@ import pyarrow as pa
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of
+from lineage.selection import strata
 from lineage.selection.sets import SampleSet, create_set, members, resolve_set, sample_sets
 from lineage.store import Store
 
@@ -65,25 +67,39 @@ def split(
     *,
     seed: int = 0,
     stratify: str | None = None,
+    everywhere: Sequence[str] = (),
     name: str | None = None,
 ) -> dict[str, SampleSet]:
     """Cut a set into parts by speaker; `shares` add up to 1, parts are named NAME-PART.
 
+    Of an attribute alone in `everywhere`, every value that as many speakers have as there are parts is heard in every part,
+    each speaker having one value; of several attributes, as far as moving one speaker can bring it about.
+
     Raises:
-        EarmarkError: no such set or attribute, shares that do not add up, or fewer speakers than parts.
+        EarmarkError: no such set or attribute, shares that do not add up, fewer speakers than parts, or both `stratify` and
+            `everywhere`.
     """
     population = resolve_set(store, set_ref)
     _check_shares(shares)
     stem = name or population.name
     config = {"set": population.digest, "shares": dict(shares), "seed": seed, "stratify": stratify, "name": stem}
+    wanted = [stratify] if stratify is not None else sorted(set(everywhere))
+    if everywhere:
+        if stratify is not None:
+            raise EarmarkError(f"stratify {stratify} and everywhere {', '.join(everywhere)} — give one of them")
+        config["everywhere"] = wanted
 
     def deal(groups: Sequence[Group]) -> list[int]:
-        if stratify is None:
-            return _by_hash(groups, list(shares.values()), seed)
         known = {n for g in groups for n, _ in g.attributes}
-        if stratify not in known:
-            raise UnknownName("attribute", stratify, known)
-        return _by_quota(groups, list(shares.values()), seed, stratify)
+        for attribute in wanted:
+            if attribute not in known:
+                raise UnknownName("attribute", attribute, known)
+        if everywhere:
+            values = [{v for v in g.attributes if v[0] in wanted} for g in groups]
+            return strata.deal(values, list(shares.values()), [g.place(seed) for g in groups])
+        if stratify is not None:
+            return _by_quota(groups, list(shares.values()), seed, stratify)
+        return _by_hash(groups, list(shares.values()), seed)
 
     made = _cut(store, population, config, [f"{stem}-{part}" for part in shares], deal)
     return dict(zip(shares, made, strict=True))

@@ -106,6 +106,32 @@ def test_strata_are_dealt_by_quota(store: Store) -> None:
         split(store, "all", SHARES, stratify="acent")
 
 
+def test_what_two_speakers_have_is_heard_in_both_parts(store: Store) -> None:
+    """Of 18 speakers two are from each of nine places; dealt by hash alone some place would be heard in one part only."""
+    speakers, samples = ids(18, 9), ids(36, 1)
+    with store.run("ingest") as run:
+        for i, speaker in enumerate(speakers):
+            own = [("place", f"p{i // 2}"), ("gender", "fm"[i % 2])]
+            run.append("samples", rows(samples[2 * i : 2 * i + 2], speaker_key=speaker, attributes=own))
+        create_set(run, samples, name="all")
+    for seed in range(5):
+        alike = split(store, "all", {"a": 0.5, "b": 0.5}, seed=seed, everywhere=["place", "gender"])
+        blind = split(store, "all", {"a": 0.5, "b": 0.5}, seed=seed)
+        heard, by_hash = ([places(store, p) for p in parts.values()] for parts in (alike, blind))
+        assert heard[0] == heard[1] == {f"p{k}" for k in range(9)}
+        assert by_hash[0] != by_hash[1]
+        assert [p.size for p in alike.values()] == [18, 18]
+        assert split(store, "all", {"a": 0.5, "b": 0.5}, seed=seed, everywhere=["gender", "place"]) == alike
+    with pytest.raises(UnknownName, match="did you mean 'place'"):
+        split(store, "all", SHARES, everywhere=["plase"])
+    with pytest.raises(EarmarkError, match="give one of them"):
+        split(store, "all", SHARES, everywhere=["place"], stratify="gender")
+
+
+def places(store: Store, part: SampleSet) -> set[str]:
+    return set(store.sql(f"SELECT DISTINCT place {WITHIN}", [part.digest])["place"].to_pylist())
+
+
 def test_folds_cover_everybody_once(store: Store) -> None:
     whole = record(store, ids(11, 9))
     made = folds(store, "all", 4)
