@@ -408,7 +408,9 @@ _TABLES = (
         _col("level", F64, "Confidence level."),
         _col("error", F64, "Standard error, that of sampling included."),
         _col(
-            "sampling_error", F64, "Standard error of having drawn just these coalitions; null where none were drawn."
+            "sampling_error",
+            F64,
+            "Standard error of having drawn just these coalitions; null where none were drawn, or too few.",
         ),
         _low("seeds", "Paired seeds.", type=I32),
         _low("coalitions", "Coalitions trained.", type=I32),

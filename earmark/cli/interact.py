@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from earmark.cli.options import (
 )  # fmt: skip
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.store import Store
+
+if TYPE_CHECKING:
+    from influence.games.worth import Interaction
 
 SAID = {
     "total": "all of them together",
@@ -100,7 +103,7 @@ def interact(
                 "interval": ""
                 if None in (r.low, r.high)
                 else f"{_number(r.metric, r.low)} to {_number(r.metric, r.high)}",
-                "sampling ±": "" if r.measure == "total" else _number(r.metric, r.sampling_error).lstrip("+"),
+                "sampling ±": _sampling(r),
                 "p": "" if r.p_adjusted is None else f"{r.p_adjusted:.3f}",
             }
             for r in rows
@@ -115,6 +118,13 @@ def interact(
         f"{done.wall_s:.0f} s")  # fmt: skip
     for name, error in done.failures.items():
         say(f"failed: {name}: {error.strip().splitlines()[-1]}")
+
+
+def _sampling(row: Interaction) -> str:
+    """The error of having drawn just these coalitions, where some were drawn."""
+    if row.measure == "total" or row.pairs is None:
+        return ""
+    return "too few" if row.sampling_error is None else _number(row.metric, row.sampling_error).lstrip("+")
 
 
 def _number(metric: str, value: float | None) -> str:

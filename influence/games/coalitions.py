@@ -12,8 +12,9 @@ audit uses, so games, audits and larger games share their models and a killed on
   leaving out each.
 
 Intervals are those of contrasts between retrainings (seeds × test speakers), widened by the error of sampling where there is
-one (Zou & Donner, Stat. Med. 27, 2008: half-widths of independent parts add in squares). Signs: positive values lower the
-error; a negative interaction means that either slice makes up for the other.
+one (Zou & Donner, Stat. Med. 27, 2008: half-widths of independent parts add in squares); where pairs are too few for that error
+to be told (`shapley`), values have no interval. Signs: positive values lower the error; a negative interaction means that
+either slice makes up for the other.
 
 Laws: the same game on the same sets gives the same figures to the last digit, whatever was in the bank; the sampled values add
 up to the total exactly. The budget counts all retrainings of the game, whether they are on record already or not, for what
@@ -37,7 +38,7 @@ from influence.games.interactions import (
     slices_of,
 )
 from influence.games.play import SHAPLEY, TOTAL, Asked, Play
-from influence.games.shapley import CAUTION, Sampling, sampler, sampling_error
+from influence.games.shapley import CAUTION, Sampler, Sampling, sampler, sampling_error
 from influence.games.worth import Interaction, InteractionReport, read_back
 from influence.statistics.contrasts import Contrast, contrasts
 from influence.statistics.effects import EvalSlice, blocks_of, counted
@@ -155,6 +156,8 @@ def _measure(
     weights = -matrix([a.functional for a in asked], coalitions)  # values are −metric
     with_all = play.predictions((1 << play.n) - 1, play.usable()[0])
     targets = eval_slices(play.store, looked_at, with_all, game.normalise, game.metrics)
+    drawn = None if pairs is None else sampler(game.method, play.n, game.chance)  # type: ignore[arg-type]
+    few = "" if drawn is None or pairs is None else _too_few(drawn, pairs, game.method)
     rows: list[Interaction] = []
     for metric in game.metrics:
         found = []
@@ -168,15 +171,16 @@ def _measure(
                 parts, weights, level=game.level, replicates=game.replicates,
                 seed=int(digest_of([target.set_digest, metric])[:12], 16),
             )  # fmt: skip
+            unknown = _known_how(held, len(outcomes[0]), game.generalise)
             chance: list[float | None] = [None] * len(asked)
-            if pairs is not None:
-                drawn = sampler(game.method, play.n, game.chance)  # type: ignore[arg-type]
+            if drawn is not None and pairs is not None and not few:
                 spread = sampling_error(drawn, range(pairs), coalitions, -parts.outcomes.mean(axis=1))
                 chance = [float(spread[slices_of(a.subset)[0]]) if a.measure == SHAPLEY else 0.0 for a in asked]
-            known = _known_how(held, len(outcomes[0]), game.generalise)
+                free = drawn.freedom(pairs)
+                results = [widened(r, s, free, game.level) if s else r for r, s in zip(results, chance, strict=True)]
             for a, r, s in zip(asked, results, chance, strict=True):
-                told = r if not s else widened(r, s, (pairs or 2) - 1, game.level)
-                found.append(_row(play, a, told, s, target, metric, len(coalitions), pairs, known))
+                lack = unknown or (few if a.measure == SHAPLEY else "")
+                found.append(_row(play, a, r, s, target, metric, len(coalitions), pairs, lack))
         rows += _corrected(found)
     return rows
 
@@ -202,6 +206,17 @@ def _known_how(held: Blocks, seeds: int, generalise: Generalise) -> str:
     if generalise == "speakers" and held.speakers < 2:
         return "fewer than two test speakers: how voices differ is unknown"
     return "" if held.count > 1 else "one utterance only"
+
+
+def _too_few(drawn: Sampler, pairs: int, method: str) -> str:
+    """Why the error of sampling cannot be told; empty where it can."""
+    if pairs >= drawn.certain:
+        return ""
+    other = ", or sample by regression, whose pairs take two combinations each" if method == "permutations" else ""
+    return (
+        f"too few pairs of {method} to tell the error of having drawn just these: {pairs}, where {drawn.certain} are the "
+        f"least — raise the budget{other}"
+    )
 
 
 def _row(

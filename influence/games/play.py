@@ -97,7 +97,7 @@ class Play:
         pairs = most if wanted is None else min(most, STEP)
         while True:
             self.have(sorted({c for m in range(pairs) for c in drawn.coalitions(m)}, reverse=True))
-            if pairs == most or (drawn.enough(pairs) and self._chance(drawn, pairs) <= (wanted or 0)):
+            if pairs == most or (pairs >= drawn.certain and self._chance(drawn, pairs) <= (wanted or 0)):
                 return pairs
             pairs = min(most, pairs + STEP)
 

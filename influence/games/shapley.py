@@ -14,6 +14,14 @@ chance:
 For given coalitions both are linear in the values, so an estimate is again a contrast between retrainings; its sampling
 error, over and above that of seeds and speakers, comes from leaving out one pair at a time (jackknife).
 
+A few pairs may agree by chance, and then the jackknife sees no error where there is one. Three things keep intervals honest:
+an error is told from some number of pairs on only (`certain`); no slice's variance is taken to be less than what comes of
+drawing it towards the mean of all slices, which is worth `BORROWED` degrees of freedom (as in
+`influence.statistics.moderation`, but upwards only); and intervals have Student's tails. Simulated over games of six slices
+that saturate, are redundant, act in threes, or hang on one slice or on nothing but chance, those of 95 % cover 93 to 100 % of
+the values from the fewest pairs on, and 95 to 98 % from twice as many; by the jackknife alone, of two pairs of permutations,
+they cover 65 to 84 %.
+
 Laws: pair m depends on the seed and m alone, so a larger budget adds to what a smaller one trained and repeats nothing; both
 add up to the total exactly, however few the pairs.
 
@@ -35,13 +43,21 @@ Sampling = Literal["permutations", "regression"]
 
 CAUTION = "splitting or merging slices changes the values: read them only for exactly these slices, fixed beforehand"
 MOST_SLICES = 62
+BORROWED = 4  # degrees of freedom
 
 
 class Sampler(Protocol):
     """A way of choosing pairs of draws, and of making values out of them."""
 
     def enough(self, pairs: int) -> bool:
-        """Whether the first `pairs` pairs give every slice a value of its own, and an error."""
+        """Whether the first `pairs` pairs give every slice a value of its own."""
+
+    @property
+    def certain(self) -> int:
+        """The least number of pairs from which on the error of sampling can be told."""
+
+    def freedom(self, pairs: int) -> int:
+        """Degrees of freedom of that error."""
 
     def coalitions(self, pair: int) -> list[int]:
         """Those that pair number `pair` (from 0) asks for."""
@@ -59,7 +75,16 @@ class Permutations:
 
     def enough(self, pairs: int) -> bool:
         """See `Sampler`."""
-        return pairs >= 2
+        return pairs >= 1
+
+    @property
+    def certain(self) -> int:
+        """See `Sampler`."""
+        return 3
+
+    def freedom(self, pairs: int) -> int:
+        """See `Sampler`."""
+        return pairs - 1
 
     def _walk(self, pair: int) -> list[int]:
         return [int(i) for i in _shuffled(self._n, self._seed, pair)]
@@ -100,6 +125,15 @@ class Regression:
             return False
         sides = present - present.mean(axis=1, keepdims=True)
         return all(np.linalg.matrix_rank(np.delete(sides, m, axis=0)) == self._n - 1 for m in range(pairs))
+
+    @property
+    def certain(self) -> int:
+        """See `Sampler`."""
+        return 3 * self._n
+
+    def freedom(self, pairs: int) -> int:
+        """See `Sampler`: the values are n − 1 numbers, for they add up to the total."""
+        return pairs - self._n + 1
 
     def _drawn(self, pair: int) -> int:
         n = self._n
@@ -153,7 +187,7 @@ def sampler(how: Sampling, n: int, seed: int) -> Sampler:
 
 
 def sampling_error(drawn: Sampler, pairs: Sequence[int], coalitions: Sequence[int], values: Array) -> Array:
-    """Standard error of each slice's value that comes from having drawn just these pairs.
+    """Standard error of each slice's value that comes from having drawn just these pairs, `certain` of them or more.
 
     `values` [coalitions, ...] are those of the game; the result has shape [slices, ...].
     """
@@ -164,8 +198,10 @@ def sampling_error(drawn: Sampler, pairs: Sequence[int], coalitions: Sequence[in
             for i in range(m)
         ]
     )
-    spread = ((without - without.mean(axis=0)) ** 2).sum(axis=0)
-    return np.asarray(np.sqrt((m - 1) / m * spread))
+    own = (m - 1) / m * ((without - without.mean(axis=0)) ** 2).sum(axis=0)
+    freedom = drawn.freedom(m)
+    together = (freedom * own + BORROWED * own.mean(axis=0)) / (freedom + BORROWED)
+    return np.asarray(np.sqrt(np.maximum(own, together)))
 
 
 def _raw(count: int, seed: int, pair: int, stream: int = 0) -> npt.NDArray[np.uint64]:

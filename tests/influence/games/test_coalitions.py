@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
 
+from earmark.cli.interact import _sampling
 from influence.audit import audit
 from influence.games.coalitions import interact, widened
 from influence.games.game import disjoint
@@ -117,6 +119,24 @@ def test_sampled_values_share_the_bank_and_add_up(
     assert found.row("total", "all together").estimate == pytest.approx(total.estimate)
     assert all(v.sampling_error is not None for v in values)
     assert all((v.error or 0) >= (v.sampling_error or 0) for v in values)
+
+
+def test_of_too_few_pairs_values_have_no_interval(report: InteractionReport, fresh: Store, short: Recipe) -> None:
+    """Twelve retrainings afford one pair of orders; two or more where they happen to be the same."""
+    asked: dict[str, Any] = {"slices": SLICES, "seeds": 2, "sampling": "permutations", "budget": 12}
+    several = (interact(fresh, short, **asked, replicates=100 + draws) for draws in range(10))
+    few = next(f for f in several if (f.rows[0].pairs or 0) < 3)
+    assert few.trained == 0
+    total, values = few.row("total", "all together"), [few.row("shapley", name) for name in NAMES]
+    assert None not in (total.low, total.p)
+    assert {(v.low, v.high, v.error, v.sampling_error, v.p, v.p_adjusted) for v in values} == {(None,) * 6}
+    assert sum(v.estimate for v in values) == pytest.approx(total.estimate)
+    said = (
+        f"to tell the error of having drawn just these: {few.rows[0].pairs}, where 3 are the least — raise the budget"
+    )
+    assert all(said in v.caution for v in values)
+    assert said not in total.caution
+    assert [_sampling(row) for row in (total, *values)] == ["", *["too few"] * 3]
 
 
 def test_many_slices_are_asked_for_pairs_only(fresh: Store, short: Recipe) -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from influence.games.interactions import asked_for, interaction, matrix, total
-from influence.games.shapley import Sampling, fitted, sampler, sampling_error
+from influence.games.interactions import asked_for, interaction, matrix, slices_of, total
+from influence.games.shapley import BORROWED, Sampling, fitted, sampler, sampling_error
 from tests.influence.games.test_interactions import game, of, shapley
 
 HOW: list[Sampling] = ["permutations", "regression"]
+Kind = Callable[[int, np.random.Generator], dict[int, float]]
 
 
 def exact(n: int, v: dict[int, float]) -> list[float]:
@@ -37,7 +41,7 @@ def test_an_additive_game_is_told_without_error(how: Sampling) -> None:
     own = np.array([0.5, -1.0, 2.0, 0.0, 0.25, 3.0])
     v = {c: 1.0 + float(sum(own[i] for i in range(6) if c >> i & 1)) for c in range(64)}
     drawn = sampler(how, 6, 1)
-    pairs = range(next(m for m in range(1, 40) if drawn.enough(m)))
+    pairs = range(drawn.certain)
     assert [of(f, v) for f in drawn.functionals(pairs)] == pytest.approx(own.tolist())
     known = asked_for(drawn.functionals(pairs))
     assert sampling_error(drawn, pairs, known, np.array([v[c] for c in known])).max() < 1e-9
@@ -45,7 +49,7 @@ def test_an_additive_game_is_told_without_error(how: Sampling) -> None:
 
 @pytest.mark.parametrize("how", HOW)
 def test_the_error_told_is_the_error_made(how: Sampling) -> None:
-    n, pairs = 5, range(16)
+    n, pairs = 5, range(40)
     v = game(n, 4)
     truth = np.array(shapley(n, v))
     missed, told = [], []
@@ -59,6 +63,75 @@ def test_the_error_told_is_the_error_made(how: Sampling) -> None:
     made = np.sqrt(np.mean(np.square(missed), axis=0))
     assert np.sqrt(np.mean(np.square(told))) == pytest.approx(np.sqrt(np.mean(made**2)), rel=0.3)
     assert np.abs(np.mean(missed, axis=0)).max() < 4 * made.max() / np.sqrt(30)  # no bias that the simulation sees
+
+
+def saturating(n: int, rng: np.random.Generator) -> dict[int, float]:
+    """Every slice adds less the more is there already."""
+    hours = rng.lognormal(0, 0.7, n)
+    return {c: float(np.log1p(sum(hours[i] for i in slices_of(c)))) for c in range(1 << n)}
+
+
+def redundant(n: int, rng: np.random.Generator) -> dict[int, float]:
+    """Of slices that say the same only the best counts, so that few orders make all the difference."""
+    kind, worth = rng.integers(0, n // 2, n), rng.lognormal(0, 0.5, n)
+    return {
+        c: float(sum(max((worth[i] for i in slices_of(c) if kind[i] == k), default=0.0) for k in range(n // 2)))
+        for c in range(1 << n)
+    }
+
+
+def erratic(n: int, rng: np.random.Generator) -> dict[int, float]:
+    """Every coalition is worth whatever it is worth."""
+    return {c: float(v) for c, v in enumerate(rng.normal(size=1 << n))}
+
+
+def covered(how: Sampling, kind: Kind, pairs: int, n: int = 6, games: int = 60) -> float:
+    """Share of the values in their 95 % intervals, over games and draws."""
+    inside = []
+    for seed in range(games):
+        v, drawn = kind(n, np.random.default_rng(seed)), sampler(how, n, 7 * seed + 1)
+        assert drawn.enough(pairs)
+        functionals = drawn.functionals(range(pairs))
+        known = asked_for(functionals)
+        values = np.array([v[c] for c in known])
+        half = sampling_error(drawn, range(pairs), known, values) * stats.t.ppf(0.975, drawn.freedom(pairs))
+        inside.append(np.abs(matrix(functionals, known) @ values - exact(n, v)) <= half + 1e-12)
+    return float(np.mean(inside))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "times"), [("permutations", 1), ("permutations", 2), ("regression", 1)])
+def test_intervals_of_few_pairs_cover_the_values(how: Sampling, times: int) -> None:
+    """From the fewest pairs on that an error is told of."""
+    pairs = times * sampler(how, 6, 0).certain
+    found = [covered(how, kind, pairs) for kind in (saturating, redundant, erratic)]
+    assert np.mean(found) >= 0.93
+    assert min(found) >= 0.90  # 360 values of 60 games each: two standard errors of the simulation below
+
+
+@pytest.mark.slow
+def test_of_fewer_pairs_they_would_not() -> None:
+    assert covered("permutations", redundant, sampler("permutations", 6, 0).certain - 1) < 0.9
+
+
+def test_a_slice_whose_draws_agree_by_chance_is_not_thought_certain() -> None:
+    """A slice that stands first or last in all of three orders has the same value in each, and yet it is not known."""
+    n, pairs, v = 6, range(3), erratic(6, np.random.default_rng(0))
+    agreed = 0
+    for seed in range(40):
+        drawn = sampler("permutations", n, seed)
+        functionals = drawn.functionals(pairs)
+        known = asked_for(functionals)
+        values = np.array([v[c] for c in known])
+        each = np.array([matrix(drawn.functionals([m]), known) @ values for m in pairs])
+        scatter = each.var(axis=0, ddof=1) / len(pairs)
+        told = sampling_error(drawn, pairs, known, values) ** 2
+        own = drawn.freedom(len(pairs))
+        least = (own * scatter + BORROWED * scatter.mean()) / (own + BORROWED)
+        assert told == pytest.approx(np.maximum(scatter, least))
+        agreed += int((scatter < 1e-12).sum())
+        assert told.min() > 0
+    assert agreed > 3
 
 
 def test_opposite_orders_cancel_chance_where_slices_act_in_pairs() -> None:
