@@ -54,7 +54,7 @@ class Purse:
             return f"{new} retrainings more, its budget has {most.retrainings - len(spent)}"
         if most.hours is None or (own and not spent):  # begun: it was found to fit
             return ""
-        needed, left = new * (mean(spent) if spent else self._foretold()) / HOUR, most.hours - sum(spent) / HOUR
+        needed, left = new * (mean(spent) if spent else self._foretold(new)) / HOUR, most.hours - sum(spent) / HOUR
         if needed <= left:
             return ""
         return f"about {needed:.2g} hours of work more, its budget has {max(0.0, left):.2g}"
@@ -69,12 +69,13 @@ class Purse:
                     own[of] += r.wall_s
         return own
 
-    def _foretold(self) -> float:
-        """Seconds of a retraining, by what is on record of others."""
+    def _foretold(self, new: int) -> float:
+        """Seconds of each of `new` retrainings, by what is on record of others."""
         expected = outlook(self._store, self._plan)
         if expected.cost is None:
             raise EarmarkError(
-                "no comparable training is on record, so nobody knows how many hours the plan takes — train its recipe once, "
-                "which the plan will use as well, or give the budget in retrainings"
+                "no comparable training is on record, so nobody knows how many hours the plan takes — train its recipe once "
+                "(earmark train RECIPE; the plan uses that training), or count retrainings instead: "
+                f"budget: {{retrainings: {new}}} is what it needs first"
             )
         return expected.cost.wall_s + expected.evaluation_s

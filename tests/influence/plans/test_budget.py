@@ -44,13 +44,19 @@ def fields(recipe: Recipe) -> dict[str, Any]:
 
 def test_a_budget_in_hours_refuses_what_it_foresees(fresh: Store, fields: dict[str, Any]) -> None:
     plan = AuditPlan.parse({**fields, "budget": {"hours": 1e-6}})
-    with pytest.raises(EarmarkError, match=r"nobody knows how many hours.* — train its recipe once"):
+    with pytest.raises(EarmarkError, match=r"nobody knows how many hours.* — train its recipe once") as told:
         run(fresh, plan)
-    train(fresh, plan.recipe)
+    assert "(earmark train RECIPE; the plan uses that training)" in str(told.value)
+    assert "budget: {retrainings: 4} is what it needs first" in str(told.value)
+    trained = train(fresh, plan.recipe)
     runs = sum(r.kind == "train" for r in fresh.runs())
     with pytest.raises(EarmarkError, match=r"the plan needs about .* hours of work more, its budget has 1e-06"):
         run(fresh, plan)
     assert sum(r.kind == "train" for r in fresh.runs()) == runs
+    count = AuditPlan.parse({**fields, "budget": {"retrainings": 3}})  # the fourth is the one that was trained
+    done = run(fresh, count)
+    assert (done.retrainings, done.trained) == (4, 3)
+    assert trained.run_id in fresh.resolve_run(done.run_id).parents
 
 
 def test_a_look_that_does_not_fit_is_not_begun_and_the_report_says_so(fresh: Store, fields: dict[str, Any]) -> None:
