@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import training.loops.trainer
 from lineage.ids import halves
 from lineage.selection.sets import resolve_set
 from lineage.store import Store
@@ -164,6 +165,41 @@ def test_an_ablated_sample_leaves_no_trace(
         object.__delattr__(corpus, "batch")
     assert all(torch.equal(clean[n], dirty[n]) for n in clean)
     assert not all(torch.equal(clean[n], counted[n]) for n in clean)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_an_ablated_sample_is_spared_the_model_where_nobody_notices(
+    store: Store, corpus: Corpus, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dropout: float
+) -> None:
+    recipe = recipe.variant(dropout=dropout)
+    weights = np.ones(len(corpus))
+    weights[2::3] = 0
+    heard = []
+    losses = corpus.family.losses
+
+    def noted(model: torch.nn.Module, batch: Any) -> Any:
+        heard.append(len(batch["tokens"]))
+        return losses(model, batch)
+
+    monkeypatch.setattr(corpus.family, "losses", noted)
+    spared, run, _ = fit(store, corpus, recipe, weights, tmp_path)
+    passed = sum(heard)
+    assert passed == (16 if dropout == 0 else 24) * recipe.epochs
+    monkeypatch.setattr(training.loops.trainer, "rows_are_independent", lambda model: False)
+    all_of_them, all_run, _ = fit(store, corpus, recipe, weights, tmp_path)
+    assert sum(heard) - passed == 24 * recipe.epochs
+    told = [
+        store.read(
+            "exposures",
+            ["step", "sample_id", "weight", "seed"],
+            where="run_id = ? ORDER BY step, position",
+            parameters=[r],
+        )
+        for r in (run, all_run)
+    ]
+    assert told[0].equals(told[1])
+    for name, value in spared.items():
+        assert torch.allclose(value, all_of_them[name], rtol=0, atol=2e-4), name
 
 
 @pytest.mark.parametrize(
