@@ -54,6 +54,11 @@ def heading(page: Page, text: str) -> None:
     expect(page.get_by_role("heading", name=text, level=1)).to_be_visible(timeout=PATIENCE_MS)
 
 
+def settled(page: Page) -> None:
+    """Wait until the page is drawn: before, what it showed last may still stand there, whose sounds are gone."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=PATIENCE_MS)
+
+
 def test_walk_through_the_three_pages(page: Page, known: Known) -> None:
     page.goto("/")
     heading(page, "What is on record")
@@ -76,6 +81,7 @@ def test_walk_through_the_three_pages(page: Page, known: Known) -> None:
     assert "cell=noise%3Dbabble%7Cnoise%3Dbabble" in page.url
     expect(page.get_by_role("heading", name=re.compile("Most helpful first"))).to_be_visible()
 
+    settled(page)
     sound = page.locator("audio").first
     expect(sound).to_be_attached()
     played = sound.evaluate(
