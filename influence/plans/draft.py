@@ -1,7 +1,7 @@
 """A first plan, drafted from what is on record, for a person to cut down and to put hypotheses into.
 
-Attributes of few values become slices; of the values, the one that the newest evaluation hears best is suggested as the null
-slice, since there is least left to lose there. The draft is a whole plan: it can be run as it is.
+Attributes of few values become slices; of the values, the one that is heard best over all evaluations on record is suggested as
+the null slice, since there is least left to lose there. The draft is a whole plan: it can be run as it is.
 """
 
 from __future__ import annotations
@@ -118,15 +118,14 @@ def _null(store: Store, plan: AuditPlan, attributes: Mapping[str, Mapping[str, i
     for name in attributes:
         rows = store.sql(
             f"""SELECT s.{identifier(name)}::VARCHAR AS value, sum(substitutions + deletions + insertions) / sum(p.words) AS wer
-            FROM predictions p JOIN samples s USING (sample_id) WHERE p.run_id =
-            (SELECT max(run_id) FROM predictions WHERE set_digest = {quote(digest)})
+            FROM predictions p JOIN samples s USING (sample_id) WHERE set_digest = {quote(digest)}
             GROUP BY value HAVING value IS NOT NULL AND sum(p.words) > 0 ORDER BY wer LIMIT 1"""
         ).to_pylist()
         if rows and rows[0]["value"] in attributes[name]:
             best = min(best or (2.0, ""), (float(rows[0]["wer"]), f"{name}={rows[0]['value']}"))
     if best is None:
         return '# null: ["…"]    # no evaluation is on record that would suggest one: earmark evaluate MODEL SET'
-    return f'# null: ["{best[1]}"]    # heard best in the newest evaluation, {100 * best[0]:.1f} % WER'
+    return f'# null: ["{best[1]}"]    # heard best over the evaluations on record, {100 * best[0]:.1f} % WER'
 
 
 def _claims(attributes: Mapping[str, Mapping[str, int]]) -> list[str]:
