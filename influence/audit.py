@@ -28,7 +28,7 @@ from typing import Any
 from influence.causes.claims import judge as judge_claims
 from influence.causes.compared import Judged
 from influence.causes.refutation import require
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from influence.plans.controls import Match
 from influence.plans.hypotheses import Answer
 from influence.plans.plan import freeze

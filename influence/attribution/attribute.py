@@ -26,7 +26,9 @@ from influence.attribution.methods import UNIT, Prepared
 from influence.attribution.methods import method as find_method
 from influence.attribution.targets import Targets, open_targets
 from influence.attribution.trajectory import Trajectory, open_trajectory
-from influence.executors import ALONE, Executor, Job, Spread, store_at
+from influence.executors.contract import Executor, Job
+from influence.executors.shared import store_at
+from influence.executors.spread import ALONE, Spread
 from influence.watch import Watch
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of

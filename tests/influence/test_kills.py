@@ -27,7 +27,7 @@ from typing import Any
 import pytest
 
 from influence.audit import AuditReport, run
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from influence.plans.planfile import AuditPlan
 from lineage.proof.log import Log
 from lineage.runs import RunInfo
