@@ -42,7 +42,7 @@ from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.loops.determinism import depends, pick_device
 from training.progress import Progress, silent

@@ -37,11 +37,12 @@ from lineage.identity import digest_of, hex_prefix, uuid7
 from lineage.machine import environment
 from lineage.people.vault import Vault
 from lineage.proof.log import Entry, Log
-from lineage.runs import Manifest, Run, RunInfo, Segment
+from lineage.runs import Run
 from lineage.schema import FORMAT_VERSION, TABLES
 from lineage.storage import artifacts, packed
 from lineage.storage.living import alive
 from lineage.storage.lookup import Lookup
+from lineage.storage.manifest import Manifest, RunInfo, Segment
 from lineage.storage.segments import write_durably, write_whole
 from lineage.subjects import Subjects
 

@@ -18,7 +18,7 @@ from lineage.errors import AmbiguousName, UnknownName
 from lineage.identity import hex_prefix
 
 if TYPE_CHECKING:
-    from lineage.runs import Manifest
+    from lineage.storage.manifest import Manifest
     from lineage.store import Store
 
 KEYS = {"sample_sets": "set_digest", "models": "model_id"}

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from lineage.machine import environment
 from lineage.proof.merkle import set_digest
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.loops import determinism
 

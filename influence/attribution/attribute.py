@@ -34,9 +34,9 @@ from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import halves, id_array
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
 from lineage.selection import slices
 from lineage.selection.sets import SampleSet, resolve_set
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.costs import in_force
 from training.loops.determinism import depends, deterministic, pick_device

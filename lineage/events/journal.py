@@ -17,13 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineage.storage.manifest import RunInfo, Segment
 from lineage.storage.segments import disk_error, write_whole
 from lineage.subjects import KEYS, Subject, from_row
 
 if TYPE_CHECKING:
     from lineage.events.delivery import Receivers
     from lineage.events.translate import Context
-    from lineage.runs import Run, RunInfo, Segment
+    from lineage.runs import Run
 
 FOLDER = "openlineage"
 ALIVE_S = 60.0  # seconds of work after which a run says that it is still at it
@@ -85,7 +86,6 @@ class Journal:
     def finish(self, info: RunInfo) -> Segment:
         """Write how the run ended; the file with all that was told."""
         from lineage.events import translate
-        from lineage.runs import Segment
 
         context = replace(self._context, attributes=self._attributes())
         error = str(info.result.get("error", info.status)) if info.status != "completed" else None

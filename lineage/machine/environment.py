@@ -30,7 +30,7 @@ from lineage.errors import UnknownName
 from lineage.machine.pool import default_workers
 
 if TYPE_CHECKING:
-    from lineage.runs import RunInfo
+    from lineage.storage.manifest import RunInfo
     from lineage.store import Store
 
 PACKAGES = (

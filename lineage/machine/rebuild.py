@@ -14,7 +14,7 @@ import re
 
 from lineage.errors import EarmarkError
 from lineage.machine.environment import IMAGE, lock_of
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 PYTHON = "3.11"

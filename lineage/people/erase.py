@@ -45,10 +45,11 @@ from lineage.ids import Halves, halves, id_array, without
 from lineage.people.obligations import mark_late, owe
 from lineage.people.reach import CACHES, Reach, Scope, reach, vault_places
 from lineage.proof.verifier import ORIGINS
-from lineage.runs import Manifest, Run, Segment
+from lineage.runs import Run
 from lineage.schema import VAULT, Table
 from lineage.selection.sets import create_set, sample_sets
 from lineage.storage import artifacts
+from lineage.storage.manifest import Manifest, Segment
 from lineage.storage.merge import ORIGIN
 from lineage.storage.segments import SegmentWriter, sync
 

@@ -27,9 +27,9 @@ import pyarrow.compute as pc
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import Halves, id_array, sort_unique
-from lineage.runs import RunInfo
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.sql import CONSUMPTION
+from lineage.storage.manifest import RunInfo
 from lineage.subjects import resolve_model
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from lineage.schema import TABLES
 from lineage.sql import completed, identifier
 
 if TYPE_CHECKING:
-    from lineage.runs import Segment
+    from lineage.storage.manifest import Segment
     from lineage.store import Store
 
 FEW = 64  # ids that are written into a query rather than joined with it

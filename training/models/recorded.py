@@ -18,7 +18,8 @@ from lineage import subjects
 from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.runs import Run, RunInfo
+from lineage.runs import Run
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.families import Family, open_family
 from training.models import handover, lora

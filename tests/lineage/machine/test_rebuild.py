@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from lineage.errors import EarmarkError
 from lineage.machine import environment
 from lineage.machine.rebuild import TORCH, dockerfile, dockerfile_of, requirements
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 ROOT = Path(__file__).parents[3]
