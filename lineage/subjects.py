@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
-from lineage.aliases import meant
-from lineage.errors import AmbiguousName, UnknownName
-from lineage.identity import hex_prefix
-
 if TYPE_CHECKING:
     from lineage.storage.manifest import Manifest
     from lineage.store import Store
@@ -93,27 +89,3 @@ class Subjects:
                 rows = pq.read_table(self._store.root / segment.path, partitioning=None)
             found += rows.to_pylist()
         return found
-
-
-def resolve_model(store: Store, ref: str) -> Subject:
-    """The model meant by a name (the newest of that name), `@alias`, `name@version`, an id, or the beginning of an id.
-
-    Raises:
-        UnknownName, AmbiguousName: no such model, or several.
-    """
-    whole = store.subjects.find(ref)
-    if whole.kind == "model":  # the id itself, which is nobody's name: no table has to be read
-        return whole
-    rows = store.sql("SELECT model_id, name FROM models ORDER BY run_id").to_pylist()
-    named = [r["model_id"] for r in rows if r["name"] == ref and not ref.startswith("@")]
-    prefix = hex_prefix(ref)
-    fitting = {r["model_id"] for r in rows if prefix and len(prefix) >= 4 and r["model_id"].startswith(prefix)}
-    pointed = None if named else meant(store, ref)
-    found = named[-1:] or ([pointed] if pointed else sorted(fitting))
-    if not found:
-        raise UnknownName(
-            "model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE"
-        )
-    if len(found) > 1:
-        raise AmbiguousName("model", ref, found)
-    return store.subjects.find(found[0])

@@ -19,11 +19,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lineage.aliases import meant
+from lineage.aliases import meant, resolve_model
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.people.reach import Reach, built_on
-from lineage.subjects import resolve_model
 
 if TYPE_CHECKING:
     from lineage.runs import Run
