@@ -47,10 +47,10 @@ def test_samples_in_no_order_were_not_described_anew(store: Store) -> None:
     for seed in range(1, 13):
         with store.run("ingest") as run:
             run.append("samples", rows(ids(50, seed)))
-    assert not sql._described_anew(store)
+    assert not store.lookup.described_anew()
     with store.run("ingest") as run:
         run.append("samples", rows(ids(1, 2), words=4))
-    assert sql._described_anew(store)
+    assert store.lookup.described_anew()
     assert store.sql("SELECT count(*) AS n, max(words) AS words FROM samples").to_pylist() == [{"n": 600, "words": 4}]
 
 
@@ -99,7 +99,7 @@ def test_every_macro_works_on_an_empty_store(store: Store) -> None:
 
 def test_the_catalogue_shows_the_same_in_any_client(recorded: Store, tmp_path: Path) -> None:
     compact(recorded)
-    sql.write_catalog(recorded, tmp_path / "catalogue.duckdb")
+    recorded.write_catalog(tmp_path / "catalogue.duckdb")
     with duckdb.connect(str(tmp_path / "catalogue.duckdb"), read_only=True) as plain:
         assert plain.sql("SELECT count(*) FROM edges").fetchall() == [(3,)]
         assert plain.sql("SELECT speaker FROM samples WHERE source = 'one'").fetchall() == [("x",)]
@@ -146,7 +146,7 @@ def test_a_store_opens_alike_with_its_cache_without_and_with_a_forged_one(record
 
 def test_the_log_can_be_asked_like_any_table(recorded: Store, tmp_path: Path) -> None:
     connection = recorded.connect()
-    sql.write_catalog(recorded, tmp_path / "catalog.duckdb")
+    recorded.write_catalog(tmp_path / "catalog.duckdb")
     for asked in (connection, duckdb.connect(str(tmp_path / "catalog.duckdb"), read_only=True)):
         found = asked.sql(
             "SELECT l.position, l.manifest, r.kind FROM log_entries l JOIN runs r USING (run_id) ORDER BY 1"
