@@ -118,7 +118,7 @@ class Run:
     def __post_init__(self) -> None:
         self._tables = _Buffer(self.store, "tables", TABLES, self.id)
         self.vault = _Buffer(self.store, "vault", VAULT, self.id)
-        self.events = Journal(self)
+        self.events = Journal(self.store, self.store.subjects, self.id)
         self.attributes: dict[str, str] = {}  # of the samples so far: key → 'number' or 'text'
         self.condition: Callable[[], None] = lambda: None  # of publication, see `Store.publish`
         self._started = datetime.now(UTC)
@@ -127,7 +127,10 @@ class Run:
 
     def start(self) -> None:
         """Tell that the run begins."""
-        self.events.start(self._started)
+        self.events.start(
+            self._started, kind=self.kind, job=self.job, package=self.package, code=self.code, parents=self.parents,
+            inputs=self.inputs,
+        )  # fmt: skip
 
     def append(self, table: str, rows: Rows) -> None:
         """Record rows of a public table: an Arrow table, a list of dicts, or a dict of columns.
@@ -195,7 +198,7 @@ class Run:
         if warnings:
             self.result["warnings"] = [*self.result.get("warnings", ()), *warnings]
         info = self.info(status)
-        self.files.append(self.events.finish(info))
+        self.files.append(self.events.finish(info, self.attributes))
         self._tables.append("runs", [info.row()])
         self._tables.flush()
         self.vault.flush()

@@ -27,6 +27,7 @@ from typing import Any
 from lineage.errors import Conflict, EarmarkError
 from lineage.identity import digest_of, uuid7
 from lineage.machine import environment
+from lineage.people.places import check_publication
 from lineage.people.vault import Vault
 from lineage.proof.log import Log
 from lineage.record import Record
@@ -107,11 +108,6 @@ class Store(Record):
         """What digests stand for."""
         return Subjects(self)
 
-    @cached_property
-    def origin(self) -> str:
-        """SHA-256 of `earmark.json`, which holds the public key: which store this is, wherever it lies."""
-        return hashlib.sha256((self.root / "earmark.json").read_bytes()).hexdigest()
-
     # -- runs --------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -190,8 +186,6 @@ class Store(Record):
 
     def _check(self, manifest: Manifest, condition: Callable[[], None]) -> None:
         """Raise if the run worked on what is there no more: a file that another run took away, a sample that was erased."""
-        from lineage.people.erase import check_publication
-
         self.refresh()
         gone = next((p for p in manifest.removed if p in self.removed), None)
         if gone is not None:

@@ -5,9 +5,11 @@ Readers see no other file: what a manifest does not list, or a later one took aw
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +38,11 @@ class Published:
         self.removed: set[str] = set()  # files that were listed once; some may still lie there
         self.erasures: list[Manifest] = []
         self._attributes: dict[str, str] = {}
+
+    @cached_property
+    def origin(self) -> str:
+        """SHA-256 of `earmark.json`, which holds the public key: which store this is, wherever it lies."""
+        return hashlib.sha256((self.root / "earmark.json").read_bytes()).hexdigest()
 
     def refresh(self) -> None:
         """See the runs published since the last look."""
