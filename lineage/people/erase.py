@@ -14,8 +14,8 @@ same recipe trains without them.
 
 Laws: once `erase` returns, no published file under the store holds a byte of it, nor anything that killed writers left; a
 crash after publication is made good by `finish`, which every erasure begins with; a run that was at work meanwhile (it is
-named) and holds anything of it cannot be published, and what it leaves goes with the next `finish`, as does what may be
-its; erasing again finds nothing. What was erased does not come back by ingesting it again,
+named) and holds anything of it cannot be published (`lineage.people.places`), and what it leaves goes with the next
+`finish`, as does what may be its; erasing again finds nothing. What was erased does not come back by ingesting it again,
 unless consent was given anew (see `barred`).
 
 Out of reach, and for people to see to: recordings that were ingested where they lie, the manifests that listed them, exports,
