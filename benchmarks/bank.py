@@ -41,7 +41,7 @@ import training.evaluation.predict
 import training.evaluation.wer
 import training.fit
 from influence.bank import Retraining, fill
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from lineage.identity import uuid7
 from lineage.ingestion.ingest import ingest
 from lineage.selection.sets import resolve_set

@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from influence.audit import run
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from influence.plans.planfile import AuditPlan
 from influence.statistics.checks import PLANTED
 from influence.statistics.verdicts import HELPS

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from earmark.demo import job
 from influence.audit import AuditReport, findings, run
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from influence.plans.planfile import AuditPlan, Looks
 from influence.statistics.sequential import SPENDINGS, Spending
 from lineage.errors import EarmarkError

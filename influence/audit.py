@@ -28,7 +28,7 @@ from typing import Any
 from influence.causes.claims import judge as judge_claims
 from influence.causes.compared import Judged
 from influence.causes.refutation import require
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from influence.plans.controls import Match
 from influence.plans.hypotheses import Answer
 from influence.plans.plan import freeze
@@ -42,7 +42,7 @@ from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.loops.determinism import depends, pick_device
 from training.progress import Progress, silent

@@ -26,7 +26,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from influence.executors import ALONE, Executor, Job, Spread, store_at
+from influence.executors.contract import Executor, Job
+from influence.executors.shared import store_at
+from influence.executors.spread import ALONE, Spread
 from influence.watch import Watch
 from lineage.selection import leakage
 from lineage.store import Store

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from influence import bank
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from influence.plans.budget import Purse
 from influence.plans.design import Comparison
 from influence.plans.hypotheses import OPEN, Answer, answer

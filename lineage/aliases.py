@@ -17,14 +17,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lineage.errors import Conflict, EarmarkError, UnknownName
+from lineage.errors import AmbiguousName, Conflict, EarmarkError, UnknownName
+from lineage.identity import hex_prefix
+from lineage.runs import Run
 from lineage.sql import MOVES, VERSIONS
-
-if TYPE_CHECKING:
-    from lineage.runs import Run
-    from lineage.store import Store
+from lineage.store import Store
+from lineage.subjects import Subject
 
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -143,3 +143,27 @@ def meant(store: Store, ref: str) -> str | None:
         if row["version"] == int(number):
             return str(row["model_id"])
     raise UnknownName("version", ref, (f"{name}@{r['version']}" for r in found))
+
+
+def resolve_model(store: Store, ref: str) -> Subject:
+    """The model meant by a name (the newest of that name), `@alias`, `name@version`, an id, or the beginning of an id.
+
+    Raises:
+        UnknownName, AmbiguousName: no such model, or several.
+    """
+    whole = store.subjects.find(ref)
+    if whole.kind == "model":  # the id itself, which is nobody's name: no table has to be read
+        return whole
+    rows = store.sql("SELECT model_id, name FROM models ORDER BY run_id").to_pylist()
+    named = [r["model_id"] for r in rows if r["name"] == ref and not ref.startswith("@")]
+    prefix = hex_prefix(ref)
+    fitting = {r["model_id"] for r in rows if prefix and len(prefix) >= 4 and r["model_id"].startswith(prefix)}
+    pointed = None if named else meant(store, ref)
+    found = named[-1:] or ([pointed] if pointed else sorted(fitting))
+    if not found:
+        raise UnknownName(
+            "model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE"
+        )
+    if len(found) > 1:
+        raise AmbiguousName("model", ref, found)
+    return store.subjects.find(found[0])

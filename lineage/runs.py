@@ -1,4 +1,4 @@
-"""Runs: what they wrote (`Manifest`), what they were (`RunInfo`), and one being written (`Run`).
+"""A run being written; what it was and wrote, once it is published, stands in its manifest (`lineage.storage.manifest`).
 
 Every fact on record was written by a run. While it is being written a run's rows are buffered and flushed into large
 segments under its own folders; nothing of it is visible until `publish`, when the manifest that lists its files is named by
@@ -8,8 +8,6 @@ the log. Law: a run that does not complete leaves its `RunInfo` and not one row.
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -27,8 +25,9 @@ from lineage.identity import file_digest, uuid7
 from lineage.machine import environment
 from lineage.machine.meter import Meter
 from lineage.proof.verifier import rows_digest
-from lineage.schema import FORMAT_VERSION, TABLES, VAULT, Table
+from lineage.schema import TABLES, VAULT, Table
 from lineage.storage import artifacts
+from lineage.storage.manifest import Manifest, RunInfo, Segment
 from lineage.storage.segments import Rows, as_table, write_segment, write_whole
 from lineage.subjects import KEYS
 
@@ -37,129 +36,6 @@ if TYPE_CHECKING:
 
 FLUSH_ROWS = 1_000_000
 FLUSH_BYTES = 128 << 20
-PLACE = re.compile(r"(?:tables|vault|artifacts|openlineage)/[A-Za-z0-9_./-]+")
-JSON_COLUMNS = ("config", "result", "environment")
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One Parquet file as its manifest lists it; `path` is relative to the store.
-
-    `digest` is of the file, `logical` of its rows in their order (`lineage.proof.verifier.rows_digest`), which stays true
-    of the rows when a compaction moves them; both are keyed for a vault segment. `logical` is empty where rows were only
-    moved. `order` is the column by which the rows are sorted, if they are.
-    """
-
-    table: str
-    path: str
-    rows: int
-    bytes: int
-    digest: str
-    logical: str = ""
-    order: str = ""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """One run as its manifest tells it. Times are UTC; costs are in seconds, bytes and joules, see `lineage.machine.meter`.
-
-    Those that a run of an earlier version did not note, or this machine cannot measure, are None.
-    """
-
-    id: str
-    kind: str
-    job: str | None
-    key: str | None
-    status: str
-    config: dict[str, Any]
-    result: dict[str, Any]
-    code_version: str
-    environment: dict[str, Any]
-    threads: int
-    seed: int | None
-    inputs: list[str]
-    outputs: list[str]
-    parents: list[str]
-    started: datetime
-    ended: datetime
-    wall_s: float
-    cpu_s: float
-    peak_bytes: int
-    gpu_s: float | None = None
-    read_bytes: int | None = None
-    written_bytes: int | None = None
-    energy_j: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON, times in ISO 8601."""
-        return {**self.__dict__, "started": self.started.isoformat(), "ended": self.ended.isoformat()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> RunInfo:
-        """The inverse of `to_json`."""
-        times = {name: datetime.fromisoformat(value[name]) for name in ("started", "ended")}
-        return cls(**{**value, **times})
-
-    def row(self) -> dict[str, Any]:
-        """As a row of the `runs` table."""
-        row: dict[str, Any] = {**self.__dict__, **{name: json.dumps(getattr(self, name)) for name in JSON_COLUMNS}}
-        del row["id"]
-        return row
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What one run published."""
-
-    run: RunInfo
-    segments: tuple[Segment, ...]
-    vault: tuple[Segment, ...]
-    artifacts: tuple[str, ...] = ()
-    attributes: dict[str, str] = field(default_factory=dict)  # key → 'number' or 'text', of this run's samples
-    files: tuple[Segment, ...] = ()  # further files of the record that are no tables
-    removed: tuple[str, ...] = ()  # paths that this run took away
-
-    @property
-    def paths(self) -> list[str]:
-        """Everything that it names and that is there, relative to the store."""
-        return [s.path for s in (*self.segments, *self.vault, *self.files)] + [
-            f"artifacts/{d[:2]}/{d}" for d in self.artifacts
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "format": FORMAT_VERSION,
-            "run": self.run.to_json(),
-            "segments": [s.__dict__ for s in self.segments],
-            "vault": [s.__dict__ for s in self.vault],
-            "artifacts": list(self.artifacts),
-            "attributes": self.attributes,
-            "files": [s.__dict__ for s in self.files],
-            "removed": list(self.removed),
-        }
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Manifest:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: it names a file that is not one of a store's; what is named as removed will be deleted.
-        """
-        paths = [s["path"] for kind in ("segments", "vault", "files") for s in value[kind]]
-        paths += [*value["removed"], *(f"artifacts/{digest}" for digest in value["artifacts"])]
-        for path in paths:
-            if not PLACE.fullmatch(path) or ".." in path.split("/"):
-                raise ValueError(f"{path!r} is no place in a store")
-        return cls(
-            RunInfo.from_json(value["run"]),
-            tuple(Segment(**s) for s in value["segments"]),
-            tuple(Segment(**s) for s in value["vault"]),
-            tuple(value["artifacts"]),
-            value["attributes"],
-            tuple(Segment(**s) for s in value["files"]),
-            tuple(value["removed"]),
-        )
 
 
 class _Buffer:
@@ -242,7 +118,7 @@ class Run:
     def __post_init__(self) -> None:
         self._tables = _Buffer(self.store, "tables", TABLES, self.id)
         self.vault = _Buffer(self.store, "vault", VAULT, self.id)
-        self.events = Journal(self)
+        self.events = Journal(self.store, self.store.subjects, self.id)
         self.attributes: dict[str, str] = {}  # of the samples so far: key → 'number' or 'text'
         self.condition: Callable[[], None] = lambda: None  # of publication, see `Store.publish`
         self._started = datetime.now(UTC)
@@ -251,7 +127,10 @@ class Run:
 
     def start(self) -> None:
         """Tell that the run begins."""
-        self.events.start(self._started)
+        self.events.start(
+            self._started, kind=self.kind, job=self.job, package=self.package, code=self.code, parents=self.parents,
+            inputs=self.inputs,
+        )  # fmt: skip
 
     def append(self, table: str, rows: Rows) -> None:
         """Record rows of a public table: an Arrow table, a list of dicts, or a dict of columns.
@@ -319,7 +198,7 @@ class Run:
         if warnings:
             self.result["warnings"] = [*self.result.get("warnings", ()), *warnings]
         info = self.info(status)
-        self.files.append(self.events.finish(info))
+        self.files.append(self.events.finish(info, self.attributes))
         self._tables.append("runs", [info.row()])
         self._tables.flush()
         self.vault.flush()

@@ -1,4 +1,4 @@
-"""DuckDB over the record: a view per table, made of the files that manifests list and of no others.
+"""What DuckDB is told of the record: a view per table, made of the files that manifests list and of no others, and macros.
 
 A bare glob would trip over one torn file, and `union_by_name` is needed or columns added later are dropped silently. The
 views are the public language in which auditors ask, so their names and columns are those of `lineage.schema`.
@@ -6,19 +6,12 @@ views are the public language in which auditors ask, so their names and columns 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
-from lineage.ids import halves, sort_unique
-from lineage.proof.verifier import leaf_hash
 from lineage.schema import TABLES, Table
-
-if TYPE_CHECKING:
-    from lineage.store import Store
 
 DUCKDB_TYPES = {
     pa.uuid(): "UUID",
@@ -281,69 +274,6 @@ def _attribute_columns(attributes: dict[str, str]) -> str:
     return "".join(f", {p}" for p in parts)
 
 
-class Views:
-    """The views of one connection, redone only for tables to which something was added."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, tuple[object, ...]] = {}
-
-    def update(self, connection: duckdb.DuckDBPyConnection, store: Store, tables: Iterable[str]) -> None:
-        """Make the views of `tables` show what is published now."""
-        for name in tables:
-            if name == LOG:
-                self._update_log(connection, store)
-                continue
-            attributes = store.attributes() if name == "samples" else {}
-            state = (store.changes(name), tuple(sorted(attributes.items())))
-            if self._made.get(name) == state:
-                continue
-            root = store.root.resolve()
-            files = [f"{root}/{s.path}" for s in store.segments(name)]
-            newest = name == "samples" and _described_anew(store)
-            shown = f"CREATE OR REPLACE VIEW {name} AS "
-            try:
-                connection.execute(shown + view(TABLES[name], files, attributes, newest))
-            except duckdb.BinderException:  # files of earlier versions alone, which lack a column
-                connection.execute(shown + view(TABLES[name], files, attributes, newest, whole=False))
-            self._made[name] = state
-
-    def _update_log(self, connection: duckdb.DuckDBPyConnection, store: Store) -> None:
-        """The log is no segments but small files of its own, so its rows are put into a table."""
-        ends = {m.run.id: m.run.ended for m in store.manifests()}
-        entries = [e for e in store.log.entries() if e.run in ends]
-        if self._made.get(LOG) == (len(entries),):
-            return
-        columns = {
-            "position": [e.position for e in entries],
-            "leaf": [leaf_hash(e.to_bytes()).hex() for e in entries],
-            "manifest": [e.manifest for e in entries],
-            "at": [ends[e.run] for e in entries],
-            "run_id": [e.run for e in entries],
-        }
-        connection.register("logged", pa.table(columns, schema=TABLES[LOG].arrow))
-        try:
-            connection.execute(f"CREATE OR REPLACE TABLE {LOG} AS FROM logged")
-        finally:
-            connection.unregister("logged")
-        self._made[LOG] = (len(entries),)
-
-
-def _described_anew(store: Store) -> bool:
-    """Whether some sample was described more than once, anew or by two writers at the same time, since the last compaction."""
-    segments = store.segments("samples")
-    fresh = [str(store.root / s.path) for s in segments if not s.order]
-    if not fresh or len(segments) < 2:
-        return False
-    try:
-        ids = halves(store.sql("SELECT sample_id FROM read_parquet(?)", [fresh])["sample_id"])
-    except duckdb.Error:
-        return True  # a damaged file is told of by the query that needs it, not by those that do not
-    distinct = sort_unique(ids)
-    if len(distinct) < len(ids):
-        return True
-    return len(store.lookup.index("samples", "sample_id", distinct, "sample_id", "samples")) > 0
-
-
 def view(
     table: Table, files: list[str], attributes: dict[str, str], newest: bool = False, *, whole: bool = True
 ) -> str:
@@ -376,14 +306,3 @@ def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """The questions auditors ask most, as table macros: `FROM behind_model('3f2a')`."""
     for name, (parameters, _, body) in MACROS.items():
         connection.execute(f"CREATE OR REPLACE MACRO {name}{parameters} AS TABLE {body}")
-
-
-def write_catalog(store: Store, path: Path) -> None:
-    """Write the views and macros into a DuckDB file, for people with a plain DuckDB client. Rebuildable at any time."""
-    path.unlink(missing_ok=True)
-    connection = duckdb.connect(str(path))
-    try:
-        Views().update(connection, store, TABLES)
-        define_macros(connection)
-    finally:
-        connection.close()

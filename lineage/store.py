@@ -18,51 +18,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import duckdb
-import pyarrow as pa
-from duckdb.sqltypes import UUID as DUCKDB_UUID
-from duckdb.sqltypes import VARCHAR
-
-from lineage import sql
-from lineage.errors import AmbiguousName, Conflict, EarmarkError, UnknownName
-from lineage.identity import digest_of, hex_prefix, uuid7
+from lineage.errors import Conflict, EarmarkError
+from lineage.identity import digest_of, uuid7
 from lineage.machine import environment
+from lineage.people.places import check_publication
 from lineage.people.vault import Vault
-from lineage.proof.log import Entry, Log
-from lineage.runs import Manifest, Run, RunInfo, Segment
-from lineage.schema import FORMAT_VERSION, TABLES
-from lineage.storage import artifacts, packed
+from lineage.proof.log import Log
+from lineage.record import Record
+from lineage.runs import Run
+from lineage.schema import FORMAT_VERSION
+from lineage.storage import artifacts
 from lineage.storage.living import alive
-from lineage.storage.lookup import Lookup
+from lineage.storage.manifest import Manifest
 from lineage.storage.segments import write_durably, write_whole
 from lineage.subjects import Subjects
 
-T = TypeVar("T")
 
-
-class Store:
+class Store(Record):
     """An opened store. Cheap to make; safe to share between processes, one instance per process and thread."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-        self.log = Log(root)
-        self._manifests: dict[str, Manifest] = {}  # by run, in the order in which they became visible
-        self._live: dict[str, dict[str, Segment]] = {}  # by folder, e.g. 'tables/edges': the segments that readers see
-        self._changes: Counter[str] = Counter()  # of those, by folder
-        self._files: dict[str, Segment] = {}  # further files of the record by name
-        self.removed: set[str] = set()  # files that were listed once; some may still lie there
-        self.erasures: list[Manifest] = []
-        self._attributes: dict[str, str] = {}
-        self._views = sql.Views()
-        self._lasting: dict[tuple[str, Any], tuple[int, Any]] = {}
+        super().__init__(root)
         self._working: list[Run] = []  # runs being written, each within the one before
 
     @classmethod
@@ -118,20 +100,13 @@ class Store:
         """The personal data of this store."""
         return Vault(self.root, self._vault_segments)
 
-    @cached_property
-    def lookup(self) -> Lookup:
-        """Finds rows by id."""
-        return Lookup(self)
+    def _vault_segments(self, table: str) -> list[Path]:
+        return [self.root / s.path for s in self.listed(f"vault/{table}")]
 
     @cached_property
     def subjects(self) -> Subjects:
         """What digests stand for."""
         return Subjects(self)
-
-    @cached_property
-    def origin(self) -> str:
-        """SHA-256 of `earmark.json`, which holds the public key: which store this is, wherever it lies."""
-        return hashlib.sha256((self.root / "earmark.json").read_bytes()).hexdigest()
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
@@ -211,181 +186,12 @@ class Store:
 
     def _check(self, manifest: Manifest, condition: Callable[[], None]) -> None:
         """Raise if the run worked on what is there no more: a file that another run took away, a sample that was erased."""
-        from lineage.people.erase import check_publication
-
         self.refresh()
         gone = next((p for p in manifest.removed if p in self.removed), None)
         if gone is not None:
             raise Conflict(f"{gone} was taken away by another run meanwhile — nothing was changed, run it again")
         check_publication(self, manifest)
         condition()
-
-    def refresh(self) -> None:
-        """See the runs published since the last look."""
-        if not self._manifests:
-            known = packed.unpack(self.root)
-            self.log.foresee([entry for entry, _ in known])
-            for entry, data in known:
-                self._admit(entry, data)
-        for entry in self.log.entries()[len(self._manifests) :]:
-            self._admit(entry)
-
-    def _admit(self, entry: Entry, data: bytes | None = None) -> None:
-        name = f"manifests/{entry.run}.json"
-        try:
-            manifest = Manifest.from_json(json.loads((self.root / name).read_bytes() if data is None else data))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EarmarkError(f"{self.root / name} is damaged ({error!r}) — run: earmark verify") from error
-        self._manifests[entry.run] = manifest
-        for top, segments in (("tables", manifest.segments), ("vault", manifest.vault)):
-            for segment in segments:
-                folder = f"{top}/{segment.table}"
-                self._live.setdefault(folder, {})[segment.path] = segment
-                self._changes[folder] += 1
-        self._files.update({f.path.rpartition("/")[2]: f for f in manifest.files})
-        self.removed.difference_update(f"artifacts/{d[:2]}/{d}" for d in manifest.artifacts)  # kept again
-        if manifest.run.kind == "erase" and manifest.run.status == "completed":
-            self.erasures.append(manifest)
-        for gone in manifest.removed:
-            folder = "/".join(gone.split("/", 2)[:2])
-            self._live.get(folder, {}).pop(gone, None)
-            self._changes[folder] += 1
-        self.removed.update(manifest.removed)
-        for name, kind in manifest.attributes.items():
-            self._attributes[name] = kind if self._attributes.get(name, kind) == kind else "text"
-
-    def manifests(self) -> list[Manifest]:
-        """All published manifests in the order in which they became visible."""
-        self.refresh()
-        return list(self._manifests.values())
-
-    def runs(self) -> list[RunInfo]:
-        """All published runs, oldest first."""
-        return sorted((m.run for m in self.manifests()), key=lambda r: r.id)
-
-    def find_run(self, key: str) -> RunInfo | None:
-        """The newest completed run whose result `key` determines; None if it has to be computed."""
-        return next((r for r in reversed(self.runs()) if r.key == key and r.status == "completed"), None)
-
-    def resolve_run(self, ref: str) -> RunInfo:
-        """The run whose id begins with `ref`.
-
-        Raises:
-            UnknownName, AmbiguousName: no such run, or several.
-        """
-        self.refresh()
-        if ref in self._manifests:
-            return self._manifests[ref].run
-        runs = self.runs()
-        found = [r for r in runs if r.id.replace("-", "").startswith(hex_prefix(ref) or "?")]
-        if not found:
-            raise UnknownName("run", ref, (r.id for r in runs))
-        if len(found) > 1:
-            raise AmbiguousName("run", ref, (r.id for r in found))
-        return found[0]
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def segments(self, table: str) -> list[Segment]:
-        """The segments of a public table that published runs list."""
-        return self.listed(f"tables/{table}")
-
-    def listed(self, folder: str) -> list[Segment]:
-        """The segments below `folder` ('tables/samples', 'vault/clips') that published runs list and none took away."""
-        self.refresh()
-        return list(self._live.get(folder, {}).values())
-
-    def companions(self, table: str) -> list[str]:
-        """Names of what compactions keep of a public table besides it, e.g. 'edges_by_parent'; no view shows it."""
-        self.refresh()
-        names = (folder.split("/")[1] for folder in self._live if folder.startswith(f"tables/{table}_"))
-        return [n for n in names if n not in TABLES]
-
-    def changes(self, table: str) -> int:
-        """How often the list of a public table's segments has changed; the same number means the same list."""
-        self.refresh()
-        return self._changes[f"tables/{table}"]
-
-    def file(self, name: str) -> Path | None:
-        """A further file of the record by its name; None if no run listed one."""
-        self.refresh()
-        found = self._files.get(name)
-        return None if found is None else self.root / found.path
-
-    def _vault_segments(self, table: str) -> list[Path]:
-        return [self.root / s.path for s in self.listed(f"vault/{table}")]
-
-    def attributes(self) -> dict[str, str]:
-        """All attribute keys on record; 'number' where every value ever seen is one, else 'text'."""
-        self.refresh()
-        return dict(self._attributes)
-
-    def connect(self, speaker_key: Callable[[str], uuid.UUID] | None = None) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with views and macros over everything published so far, and no other file in reach.
-
-        Give `speaker_key` (the vault's) to those who may ask for speakers by name.
-        """
-        connection = sql.connect(exact=False)
-        if speaker_key is not None:
-            connection.create_function("speaker_key", speaker_key, [VARCHAR], DUCKDB_UUID)
-        self.steadily(lambda: sql.Views().update(connection, self, TABLES))
-        sql.define_macros(connection)
-        sql.confine(connection, self.root / "tables")
-        return connection
-
-    @cached_property
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        return sql.connect()
-
-    def sql(
-        self,
-        query: str,
-        parameters: Sequence[Any] | dict[str, Any] | None = None,
-        tables: Mapping[str, pa.Table] | None = None,
-    ) -> pa.Table:
-        """Rows of a query over the record as it is now, and over `tables` by their names.
-
-        Ids come as `pa.uuid()`, times in UTC.
-        """
-        return self.steadily(lambda: self._sql(query, parameters, tables or {}))
-
-    def _sql(
-        self, query: str, parameters: Sequence[Any] | dict[str, Any] | None, tables: Mapping[str, pa.Table]
-    ) -> pa.Table:
-        self._views.update(self._connection, self, [t for t in TABLES if t in query])
-        for name, rows in tables.items():
-            self._connection.register(name, rows)
-        try:
-            return self._connection.sql(query, params=parameters).to_arrow_table()
-        finally:
-            for name in tables:
-                self._connection.unregister(name)
-
-    def steadily(self, read: Callable[[], T]) -> T:
-        """The result of `read`; begun again if a compaction took a file away under its hands."""
-        while True:
-            seen = len(self.removed)
-            try:
-                return read()
-            except (duckdb.IOException, FileNotFoundError):
-                self.refresh()
-                if len(self.removed) == seen:
-                    raise
-
-    def read(
-        self, table: str, columns: Sequence[str] = ("*",), where: str | None = None, parameters: Sequence[Any] = ()
-    ) -> pa.Table:
-        """Columns of one table, of the rows for which `where` (SQL text) holds."""
-        clause = f" WHERE {where}" if where else ""
-        return self.sql(f"SELECT {', '.join(columns)} FROM {table}{clause}", list(parameters))
-
-    def lasting(self, table: str, read: Callable[[Store], T]) -> T:
-        """What `read` makes of one public table alone; read anew only when the table has changed."""
-        state = self.changes(table)
-        known = self._lasting.get((table, read))
-        if known is None or known[0] != state:
-            known = self._lasting[table, read] = (state, read(self))
-        return known[1]
 
     # -- artifacts ---------------------------------------------------------------------------------------------------
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 
-from lineage.aliases import meant
-from lineage.errors import AmbiguousName, UnknownName
-from lineage.identity import hex_prefix
-
-if TYPE_CHECKING:
-    from lineage.runs import Manifest
-    from lineage.store import Store
+from lineage.record import Record
+from lineage.storage.manifest import Manifest
 
 KEYS = {"sample_sets": "set_digest", "models": "model_id"}
 KINDS = {"sample_sets": "set", "models": "model"}
@@ -49,10 +44,10 @@ def from_row(table: str, row: Mapping[str, Any]) -> Subject:
 
 
 class Subjects:
-    """Looks up digests in one store."""
+    """Looks up digests of one store."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, record: Record) -> None:
+        self._record = record
         self._origins: dict[str, Manifest] = {}
         self._known: dict[str, Subject] = {}
         self._seen = 0
@@ -68,7 +63,7 @@ class Subjects:
         return self._known[digest]
 
     def _look(self) -> None:
-        for manifest in self._store.manifests()[self._seen :]:
+        for manifest in self._record.manifests()[self._seen :]:
             self._seen += 1
             describes = any(s.table in KEYS for s in manifest.segments)
             for digest in manifest.run.outputs:
@@ -78,42 +73,18 @@ class Subjects:
 
     def _read(self, origin: Manifest) -> None:
         for table in KEYS:
-            for row in self._store.steadily(partial(self._rows, table, origin)):
+            for row in self._record.steadily(partial(self._rows, table, origin)):
                 if self._origins.get(row[KEYS[table]]) is origin:
                     self._known[row[KEYS[table]]] = from_row(table, row)
 
     def _rows(self, table: str, origin: Manifest) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []
         segments = [s for s in origin.segments if s.table == table]
-        present = {s.path for s in self._store.segments(table)} if segments else set()
+        present = {s.path for s in self._record.segments(table)} if segments else set()
         for segment in segments:
             if segment.path not in present:  # merged into another since
-                rows = self._store.read(table, where="run_id = ?", parameters=[origin.run.id])
+                rows = self._record.read(table, where="run_id = ?", parameters=[origin.run.id])
             else:
-                rows = pq.read_table(self._store.root / segment.path, partitioning=None)
+                rows = pq.read_table(self._record.root / segment.path, partitioning=None)
             found += rows.to_pylist()
         return found
-
-
-def resolve_model(store: Store, ref: str) -> Subject:
-    """The model meant by a name (the newest of that name), `@alias`, `name@version`, an id, or the beginning of an id.
-
-    Raises:
-        UnknownName, AmbiguousName: no such model, or several.
-    """
-    whole = store.subjects.find(ref)
-    if whole.kind == "model":  # the id itself, which is nobody's name: no table has to be read
-        return whole
-    rows = store.sql("SELECT model_id, name FROM models ORDER BY run_id").to_pylist()
-    named = [r["model_id"] for r in rows if r["name"] == ref and not ref.startswith("@")]
-    prefix = hex_prefix(ref)
-    fitting = {r["model_id"] for r in rows if prefix and len(prefix) >= 4 and r["model_id"].startswith(prefix)}
-    pointed = None if named else meant(store, ref)
-    found = named[-1:] or ([pointed] if pointed else sorted(fitting))
-    if not found:
-        raise UnknownName(
-            "model", ref, (r["name"] or r["model_id"] for r in rows), "train one with: earmark train RECIPE"
-        )
-    if len(found) > 1:
-        raise AmbiguousName("model", ref, found)
-    return store.subjects.find(found[0])

@@ -28,7 +28,8 @@ from lineage.identity import digest_of
 from lineage.ingestion.recorder import Recorder
 from lineage.machine.environment import lock
 from lineage.people.policy import Policy
-from lineage.runs import Run, RunInfo
+from lineage.runs import Run
+from lineage.storage.manifest import RunInfo
 from lineage.storage.unfinished import Unfinished, claim
 from lineage.store import Store
 from training.data import presentation

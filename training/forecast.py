@@ -11,10 +11,10 @@ from statistics import median
 from typing import Any
 
 from lineage.people.policy import Policy, Verdict
-from lineage.runs import RunInfo
 from lineage.selection import leakage
 from lineage.selection.sets import SampleSet
 from lineage.storage import unfinished
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.costs import RateCard, in_force
 from training.data.order import Plan

@@ -29,9 +29,9 @@ from lineage.chain import SCHEME
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import halves, id_array, sort_unique, without
 from lineage.people.policy import Policy
-from lineage.runs import RunInfo
 from lineage.selection.consumed import run_of
 from lineage.selection.sets import members, resolve_set, sample_sets
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.compare import compare
 from training.evaluation.evaluate import known_number

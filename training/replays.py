@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lineage.machine import environment
+from lineage.machine import rebuild
 from lineage.proof.merkle import set_digest
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.loops import determinism
 
@@ -148,7 +148,7 @@ def _noted(store: Store, then: RunInfo, now: RunInfo) -> Iterator[Difference]:
     for name, kind in NOTED.items():
         if name in old and old[name] != new.get(name):
             yield Difference(kind, name, old[name], new.get(name))
-    packages, theirs = (environment.packages_of(store, r) for r in (then, now))
+    packages, theirs = (rebuild.packages_of(store, r) for r in (then, now))
     if packages is None or theirs is None:
         packages, theirs = (r.config["depends"]["environment"]["packages"] for r in (then, now))
     names = sorted((packages.keys() | theirs.keys()) - {"earmark"}, key=lambda n: (n not in determinism.PACKAGES, n))

@@ -351,6 +351,6 @@ def shell(
     out: Annotated[Path, typer.Option(help="Where to write the catalogue.")] = Path("earmark.duckdb"),
 ) -> None:
     """Write a DuckDB file with the views and macros of this store, and say how to open it."""
-    sql.write_catalog(Store.open(store), out)
+    Store.open(store).write_catalog(out)
     say(f"duckdb -readonly {out}")
     say(f"python -c \"import duckdb; print(duckdb.connect('{out}', read_only=True).sql('FROM sample_sets'))\"")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from influence.executors import Spread
+    from influence.executors.spread import Spread
 
 StoreOption = Annotated[
     Path, typer.Option("--store", "-s", envvar="EARMARK_STORE", help="The store's folder.", show_default=True)
@@ -48,7 +48,7 @@ def spread(workers: int | None, executor: str | None, address: str | None, plann
     Raises:
         EarmarkError: they do not go together.
     """
-    from influence.executors import Spread
+    from influence.executors.spread import Spread
 
     before = planned or Spread(workers=WORKERS)
     kind = executor or before.kind

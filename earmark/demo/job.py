@@ -18,7 +18,7 @@ from earmark.demo.corpus import CONDITIONS, NOISE_SNR_DB, write_corpus
 from influence.attribution.attribute import Attribution, attribute
 from influence.attribution.fidelity import Fidelity, fidelity
 from influence.audit import AuditReport, run
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from influence.plans.planfile import AuditPlan
 from lineage.derivation.derive import transform_set
 from lineage.errors import EarmarkError

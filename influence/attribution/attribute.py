@@ -26,15 +26,17 @@ from influence.attribution.methods import UNIT, Prepared
 from influence.attribution.methods import method as find_method
 from influence.attribution.targets import Targets, open_targets
 from influence.attribution.trajectory import Trajectory, open_trajectory
-from influence.executors import ALONE, Executor, Job, Spread, store_at
+from influence.executors.contract import Executor, Job
+from influence.executors.shared import store_at
+from influence.executors.spread import ALONE, Spread
 from influence.watch import Watch
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import halves, id_array
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
 from lineage.selection import slices
 from lineage.selection.sets import SampleSet, resolve_set
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.costs import in_force
 from training.loops.determinism import depends, deterministic, pick_device

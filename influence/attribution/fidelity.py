@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lineage.errors import EarmarkError, UnknownName
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.statistics.bootstrap import LEVEL, REPLICATES
 

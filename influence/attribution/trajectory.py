@@ -27,7 +27,7 @@ from transformers import get_scheduler
 from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
 from lineage.ids import halves, id_array
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.data.augment import changed, recorded
 from training.data.corpus import Corpus, open_corpus

@@ -10,7 +10,7 @@ from typing import Any
 from influence.causes.overlap import Cell, Overlap
 from influence.causes.rates import Mixed, Standardised
 from influence.causes.refutation import Refutation
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.statistics.bootstrap import Interval
 

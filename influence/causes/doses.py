@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from influence import bank
 from influence.bank import Retraining
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ids import id_array

@@ -26,7 +26,7 @@ from influence.causes.curve import Check, Forecast
 from influence.causes.doses import Doses, retrain
 from influence.causes.foreseen import Expectation, Forecasts, of_run, read_back
 from influence.causes.target import Goal, panels, target_of
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from influence.statistics.contrasts import Contrast
 from influence.statistics.panels import Panel
 from lineage.errors import EarmarkError

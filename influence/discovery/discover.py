@@ -38,11 +38,12 @@ from influence.discovery.literals import attributes_of
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
-from lineage.runs import Run, RunInfo
+from lineage.runs import Run
 from lineage.selection import slices
 from lineage.selection.sets import SampleSet, members, resolve_set
 from lineage.selection.slices import EmptySlice, Slice
 from lineage.selection.splits import split
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.evaluation.predict import predict
 from training.progress import Progress, silent

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from influence.discovery.confirm import Gap
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 
 
 @dataclass(frozen=True)

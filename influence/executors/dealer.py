@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from influence.executors import Job, Outcome
 from influence.executors.answers import ATTEMPTS, Answer
+from influence.executors.contract import Job, Outcome
 
 
 @dataclass

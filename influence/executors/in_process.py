@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from influence.executors import Job, Outcome
 from influence.executors.answers import ATTEMPTS, attempt
+from influence.executors.contract import Job, Outcome
 
 
 class InProcess:

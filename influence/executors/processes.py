@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any, Self
 
-from influence.executors import THREAD_VARIABLES, Job, Outcome
 from influence.executors.answers import Answer
+from influence.executors.contract import THREAD_VARIABLES, Job, Outcome
 from influence.executors.dealer import Dealer, Task
 
 GRACE_S = 2.0  # between asking a worker to end and ending it

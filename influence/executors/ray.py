@@ -22,8 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from influence.executors import THREAD_VARIABLES, Job, Outcome
 from influence.executors.answers import ATTEMPTS, Answer, Answering
+from influence.executors.contract import THREAD_VARIABLES, Job, Outcome
 from influence.executors.dealer import Dealer, Task
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7

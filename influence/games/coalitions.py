@@ -30,7 +30,7 @@ from dataclasses import asdict, replace
 from scipy import stats
 
 from influence import bank
-from influence.executors import ALONE, Spread
+from influence.executors.spread import ALONE, Spread
 from influence.games.game import draw_up, freeze
 from influence.games.interactions import (
     asked_for,

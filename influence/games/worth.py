@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from lineage.runs import RunInfo
 from lineage.selection.slices import WHOLE
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from influence.bank import recorded
 from influence.interventions.base import UNKNOWN
 from influence.plans.plan import Plan
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.forecast import Cost, forecast
 

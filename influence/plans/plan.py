@@ -18,8 +18,8 @@ from influence.plans.design import Comparison, Design, Row, design
 from influence.plans.request import Request
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.runs import RunInfo
 from lineage.selection.slices import FrozenSlice
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 

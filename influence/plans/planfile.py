@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from influence.causes.graph import CausalGraph
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from influence.interventions import Kind, Remove
 from influence.plans.controls import Match
 from influence.statistics.effects import MARGINS, Declaration

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 
 from influence.plans.plan import Plan
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 

@@ -20,8 +20,8 @@ from influence.discovery.found import read_back as read_found
 from influence.games.worth import InteractionReport
 from influence.games.worth import read_back as read_game
 from lineage.identity import digest_of
-from lineage.runs import RunInfo
 from lineage.selection.sets import sample_sets
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 

@@ -23,8 +23,8 @@ from influence.statistics.panels import METRICS
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.proof.verifier import checkpoint_text
-from lineage.runs import RunInfo
 from lineage.selection.sets import SampleSet, sample_sets
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from lineage.subjects import without_folder
 from training.comparison.costs import Cost, costs, total

@@ -12,18 +12,20 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineage.storage.manifest import RunInfo, Segment
+from lineage.storage.published import Published
 from lineage.storage.segments import disk_error, write_whole
-from lineage.subjects import KEYS, Subject, from_row
+from lineage.subjects import KEYS, Subject, Subjects, from_row
 
 if TYPE_CHECKING:
     from lineage.events.delivery import Receivers
     from lineage.events.translate import Context
-    from lineage.runs import Run, RunInfo, Segment
 
 FOLDER = "openlineage"
 ALIVE_S = 60.0  # seconds of work after which a run says that it is still at it
@@ -35,33 +37,44 @@ class Journal:
     _context: Context
     _receivers: Receivers
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, published: Published, subjects: Subjects, run: str) -> None:
+        self._published = published
+        self._find = subjects.find
         self._run = run
-        self._path = run.store.root / FOLDER / f"{run.id}.ndjson"
+        self._path = published.root / FOLDER / f"{run}.ndjson"
         self._lines: list[bytes] = []
         self._told = time.monotonic()
         self._made: dict[str, Subject] = {}
         self._end: Any = None
 
-    def start(self, at: datetime) -> None:
+    def start(
+        self,
+        at: datetime,
+        *,
+        kind: str,
+        job: str | None,
+        package: str,
+        code: str,
+        parents: Sequence[str],
+        inputs: Sequence[str],
+    ) -> None:
         """Tell that the run begins, and on what."""
         from openlineage.client.event_v2 import RunState
 
         from lineage.events import delivery, translate
 
-        run = self._run
-        parent = run.parents[0] if run.parents else None
+        parent = parents[0] if parents else None
         self._context = translate.Context(
-            namespace=f"earmark://{run.store.origin[:16]}",
-            run=run.id,
-            job=translate.job_name(run.kind, run.job),
-            kind=run.kind,
-            package=run.package,
-            code=run.code,
+            namespace=f"earmark://{self._published.origin[:16]}",
+            run=self._run,
+            job=translate.job_name(kind, job),
+            kind=kind,
+            package=package,
+            code=code,
             parent=(parent, self._job_of(parent)) if parent else None,
         )
         self._receivers = delivery.receivers(self._path.parent)
-        self._tell(translate.event(self._context, RunState.START, at, self._subjects(run.inputs)))
+        self._tell(translate.event(self._context, RunState.START, at, self._subjects(inputs)))
 
     def alive(self) -> None:
         """Tell that the run goes on, if nothing was told for a while."""
@@ -82,12 +95,14 @@ class Journal:
         """What went wrong outside of the store, to go on the run's record."""
         return self._receivers.warnings()
 
-    def finish(self, info: RunInfo) -> Segment:
-        """Write how the run ended; the file with all that was told."""
-        from lineage.events import translate
-        from lineage.runs import Segment
+    def finish(self, info: RunInfo, attributes: Mapping[str, str]) -> Segment:
+        """Write how the run ended; the file with all that was told.
 
-        context = replace(self._context, attributes=self._attributes())
+        `attributes` are those of its samples: key → 'number' or 'text'.
+        """
+        from lineage.events import translate
+
+        context = replace(self._context, attributes=self._known(attributes))
         error = str(info.result.get("error", info.status)) if info.status != "completed" else None
         self._end = translate.event(
             context, translate.STATES[info.status], info.ended, self._subjects(info.inputs),
@@ -95,7 +110,7 @@ class Journal:
         )  # fmt: skip
         data = b"".join([*self._lines, _line(self._end)])
         write_whole(self._path, data)
-        relative = self._path.relative_to(self._run.store.root).as_posix()
+        relative = self._path.relative_to(self._published.root).as_posix()
         return Segment(FOLDER, relative, len(self._lines) + 1, len(data), hashlib.sha256(data).hexdigest())
 
     def published(self) -> None:
@@ -122,13 +137,13 @@ class Journal:
             raise disk_error(self._path, error) from error
         self._receivers.send(event)
 
-    def _subjects(self, digests: list[str]) -> list[Subject]:
-        find = self._run.store.subjects.find
-        return [self._made.get(d) or find(d) for d in dict.fromkeys(digests)]
+    def _subjects(self, digests: Sequence[str]) -> list[Subject]:
+        return [self._made.get(d) or self._find(d) for d in dict.fromkeys(digests)]
 
-    def _attributes(self) -> tuple[tuple[str, str], ...]:
-        kinds = self._run.store.attributes()
-        for name, kind in self._run.attributes.items():
+    def _known(self, attributes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        """All attributes on record and these, sorted."""
+        kinds = self._published.attributes()
+        for name, kind in attributes.items():
             kinds[name] = kind if kinds.get(name, kind) == kind else "text"
         return tuple(sorted(kinds.items()))
 
@@ -137,7 +152,7 @@ class Journal:
         from lineage.events import translate
 
         told = _first_job(self._path.with_name(f"{run}.ndjson"))
-        known = (m.run for m in self._run.store.manifests() if m.run.id == run)
+        known = (m.run for m in self._published.manifests() if m.run.id == run)
         return told or next((translate.job_name(info.kind, info.job) for info in known), "unknown")
 
 

@@ -21,8 +21,8 @@ from lineage.exports import Format, need, register
 from lineage.exports.parcel import Parcel
 from lineage.exports.utterances import attribute_names
 from lineage.identity import file_digest
-from lineage.runs import RunInfo
 from lineage.schema import TABLES
+from lineage.storage.manifest import RunInfo
 from lineage.subjects import without_folder
 
 FILE, TABLE = "croissant.json", "samples.parquet"

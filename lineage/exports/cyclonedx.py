@@ -20,8 +20,8 @@ from lineage.exports import Format, need, register
 from lineage.exports.parcel import Parcel
 from lineage.identity import file_digest
 from lineage.machine.environment import package_versions
-from lineage.runs import RunInfo
 from lineage.storage import artifacts
+from lineage.storage.manifest import RunInfo
 from lineage.subjects import without_folder
 
 FILE = "bom.cdx.json"

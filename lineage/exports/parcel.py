@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lineage.runs import Run, RunInfo
+from lineage.runs import Run
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from lineage.subjects import Subject
 

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lineage.proof.verifier
+from lineage.aliases import resolve_model
 from lineage.errors import EarmarkError
 from lineage.exports import Format, check, find, proofs
 from lineage.exports.parcel import Parcel, Progress
 from lineage.identity import uuid7
 from lineage.selection.sets import resolve_set
 from lineage.store import Store
-from lineage.subjects import Subject, resolve_model
+from lineage.subjects import Subject
 
 
 @dataclass(frozen=True)

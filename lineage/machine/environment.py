@@ -24,14 +24,9 @@ from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lineage.errors import UnknownName
 from lineage.machine.pool import default_workers
-
-if TYPE_CHECKING:
-    from lineage.runs import RunInfo
-    from lineage.store import Store
 
 PACKAGES = (
     "accelerate", "datasets", "duckdb", "earmark", "jiwer", "numpy", "peft", "pyarrow", "safetensors", "scikit-learn",
@@ -95,23 +90,6 @@ def locked(text: str) -> dict[str, str]:
     """Versions by name, from what `lock` gave."""
     pairs = (line.removeprefix("# ").split("==", 1) for line in text.splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-
-
-def packages_of(store: Store, run: RunInfo) -> dict[str, str] | None:
-    """Versions of all packages that were installed for a run, by name; None where only some were noted.
-
-    Runs other than trainings name the list by its digest without keeping it; some training mostly did.
-    """
-    text = lock_of(store, run)
-    return None if text is None else locked(text)
-
-
-def lock_of(store: Store, run: RunInfo) -> str | None:
-    """What `lock` gave for a run; None where it was not kept."""
-    try:
-        return store.artifact(run.environment["installed"]).read_text()
-    except (KeyError, UnknownName):
-        return None
 
 
 @cache

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 
-from lineage.errors import EarmarkError
-from lineage.machine.environment import IMAGE, lock_of
-from lineage.runs import RunInfo
+from lineage.errors import EarmarkError, UnknownName
+from lineage.machine.environment import IMAGE, locked
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 PYTHON = "3.11"
@@ -78,6 +78,23 @@ def dockerfile() -> str:
         "#   docker build --tag earmark .  &&  docker run --volume my-store:/store earmark init /store"
     )
     return _filled(head, PYTHON, TORCH, FROM_CONSTRAINTS.format(pip=PIP))
+
+
+def packages_of(store: Store, run: RunInfo) -> dict[str, str] | None:
+    """Versions of all packages that were installed for a run, by name; None where only some were noted.
+
+    Runs other than trainings name the list by its digest without keeping it; some training mostly did.
+    """
+    text = lock_of(store, run)
+    return None if text is None else locked(text)
+
+
+def lock_of(store: Store, run: RunInfo) -> str | None:
+    """What `environment.lock` gave for a run; None where it was not kept."""
+    try:
+        return store.artifact(run.environment["installed"]).read_text()
+    except (KeyError, UnknownName):
+        return None
 
 
 def requirements(store: Store, run: RunInfo) -> str:

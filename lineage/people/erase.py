@@ -14,8 +14,8 @@ same recipe trains without them.
 
 Laws: once `erase` returns, no published file under the store holds a byte of it, nor anything that killed writers left; a
 crash after publication is made good by `finish`, which every erasure begins with; a run that was at work meanwhile (it is
-named) and holds anything of it cannot be published, and what it leaves goes with the next `finish`, as does what may be
-its; erasing again finds nothing. What was erased does not come back by ingesting it again,
+named) and holds anything of it cannot be published (`lineage.people.places`), and what it leaves goes with the next
+`finish`, as does what may be its; erasing again finds nothing. What was erased does not come back by ingesting it again,
 unless consent was given anew (see `barred`).
 
 Out of reach, and for people to see to: recordings that were ingested where they lie, the manifests that listed them, exports,
@@ -33,7 +33,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,19 +41,21 @@ import pyarrow.parquet as pq
 
 from lineage.errors import Conflict, EarmarkError
 from lineage.identity import file_digest, uuid7
-from lineage.ids import Halves, halves, id_array, without
+from lineage.ids import id_array, without
 from lineage.people.obligations import mark_late, owe
-from lineage.people.reach import CACHES, Reach, Scope, reach, vault_places
+from lineage.people.places import holds, vault_places
+from lineage.people.reach import Reach, Scope, reach
 from lineage.proof.verifier import ORIGINS
-from lineage.runs import Manifest, Run, Segment
+from lineage.runs import Run
 from lineage.schema import VAULT, Table
 from lineage.selection.sets import create_set, sample_sets
 from lineage.storage import artifacts
+from lineage.storage.living import living
+from lineage.storage.manifest import Segment
 from lineage.storage.merge import ORIGIN
 from lineage.storage.segments import SegmentWriter, sync
-
-if TYPE_CHECKING:
-    from lineage.store import Store
+from lineage.storage.sweep import sweep
+from lineage.store import Store
 
 ATTEMPTS = 5
 VERSIONED = ("set", "split")  # kinds of sets that get a successor without the erased
@@ -98,8 +100,6 @@ def finish(store: Store) -> int:
 
     Models that were still in training while something was erased, or were built on such since, are marked here, too.
     """
-    from lineage.storage.sweep import sweep
-
     left = [
         path
         for m in store.manifests()
@@ -114,8 +114,6 @@ def finish(store: Store) -> int:
 
 
 def _erase(store: Store, found: Reach, reason: str | None) -> Erasure:
-    from lineage.storage.living import living
-
     at = datetime.now(UTC)
     with store.run("erase", job=found.scope.kind, config=found.scope.config) as run:
         for table in VAULT:
@@ -267,54 +265,10 @@ def _nothing_came(store: Store, found: Reach) -> Callable[[], None]:
 
     def check() -> None:
         for manifest in store.manifests()[found.position :]:
-            if _touches(store, manifest, found.samples, found.speakers, holders):
+            if holds(store, manifest, found.samples, found.speakers, holders):
                 raise Conflict(f"run {manifest.run.id} came in between — nothing was erased, run it again")
 
     return check
-
-
-def check_publication(store: Store, manifest: Manifest) -> None:
-    """Whether a run that began before erasures holds nothing of what they took.
-
-    Raises:
-        Conflict: it does.
-    """
-    if manifest.run.status != "completed" or manifest.run.kind == "erase":
-        return
-    for erasure in store.erasures:
-        if erasure.run.ended < manifest.run.started:
-            continue
-        rows = store.read("erasures", ["sample_id", "speaker_key", "scope"], "run_id = ?", [erasure.run.id]).to_pylist()
-        ids = halves([r["sample_id"] for r in rows if r["sample_id"] is not None])
-        speakers = tuple(r["speaker_key"] for r in rows if r["sample_id"] is None)
-        holders = {*erasure.run.inputs, *erasure.run.result["models"]}
-        if _touches(store, manifest, ids, speakers, holders):
-            raise Conflict(
-                f"samples that this run read were erased meanwhile (run {erasure.run.id}) — nothing was recorded, run it "
-                "again without them"
-            )
-
-
-def _touches(store: Store, manifest: Manifest, ids: Halves, speakers: tuple[uuid.UUID, ...], holders: set[str]) -> bool:
-    """Whether a run's files hold anything of the samples or speakers, or were made of them."""
-    if manifest.run.kind == "compact":  # moves what was there; of two runs that take away one file only one is recorded
-        return False
-    for segment in manifest.vault:
-        if vault_places(store, segment.table, ids, speakers, [segment.path]):
-            return True
-    if manifest.run.kind in CACHES and manifest.artifacts:
-        indices = [artifacts.place(store.root, d) / "index.parquet" for d in manifest.artifacts]
-        if not all(i.exists() for i in indices):
-            return bool(set(manifest.run.inputs) & holders)
-        return _any_in(store, indices, "sample_id", ids)
-    edges = [store.root / s.path for s in manifest.segments if s.table == "edges"]
-    return bool(edges) and _any_in(store, edges, "parent_id", ids)
-
-
-def _any_in(store: Store, paths: list[Path], column: str, ids: Halves) -> bool:
-    query = f"SELECT count(*) AS n FROM read_parquet(?) JOIN wanted ON {column} = id"
-    found = store.sql(query, [[str(p) for p in paths]], tables={"wanted": pa.table({"id": id_array(ids)})})
-    return bool(found["n"][0].as_py())
 
 
 # -- keeping it out --------------------------------------------------------------------------------------------------------

@@ -17,17 +17,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lineage.aliases import meant
+from lineage.aliases import meant, resolve_model
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.identity import hex_prefix
 from lineage.people.reach import Reach, built_on
-from lineage.subjects import resolve_model
-
-if TYPE_CHECKING:
-    from lineage.runs import Run
-    from lineage.store import Store
+from lineage.runs import Run
+from lineage.store import Store
 
 RETRAIN, WITHDRAW = "owes_retrain", "owes_withdrawal"
 RETIRED, WITHDRAWN, RETRAINED = SETTLEMENTS = ("retired", "withdrawn", "retrained")

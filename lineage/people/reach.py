@@ -27,11 +27,11 @@ from lineage.errors import AmbiguousName, UnknownName
 from lineage.graph import models_of, resolve_sample
 from lineage.identity import hex_prefix
 from lineage.ids import Halves, halves, id_array, sort_unique, without
+from lineage.people.places import CACHES, any_in, present, vault_places
 from lineage.schema import VAULT
 from lineage.selection.sets import SampleSet, sample_sets
 from lineage.store import Store
 
-CACHES = ("features", "gradients", "fisher")  # kinds of runs whose artifacts hold something of single samples
 NOBODY: Halves = np.empty((0, 2), dtype=np.uint64)
 
 SAME_SOUND = """
@@ -221,7 +221,7 @@ def _left_without(store: Store, scope: Scope, gone: Halves) -> tuple[uuid.UUID, 
         "SELECT DISTINCT speaker_key FROM samples WHERE speaker_key IS NOT NULL AND sample_id IN (SELECT id FROM gone)"
     )
     keys = set(store.sql(heard, tables=tables)["speaker_key"].to_pylist()) if len(gone) else set()
-    paths = _present(store, "recordings")
+    paths = present(store, "recordings")
     if keys and paths:
         query = f"""
             SELECT DISTINCT speaker_key FROM read_parquet(?, union_by_name = true)
@@ -230,35 +230,6 @@ def _left_without(store: Store, scope: Scope, gone: Halves) -> tuple[uuid.UUID, 
     if scope.speaker is not None:
         keys.add(scope.speaker)
     return tuple(sorted(keys))
-
-
-def vault_places(
-    store: Store, table: str, ids: Halves, speakers: tuple[uuid.UUID, ...], paths: list[str] | None = None
-) -> dict[str, int]:
-    """Rows of those samples and speakers in each segment of a vault table (or only those at `paths`), by path."""
-    there = _present(store, table, paths)
-    if not there:
-        return {}
-    tables = {"wanted": pa.table({"id": id_array(ids)}), "keys": pa.table({"key": id_array(speakers)})}
-    query = f"""
-        SELECT filename, count(*) AS n FROM read_parquet(?, union_by_name = true, filename = true)
-        WHERE {concerned(table)} GROUP BY filename"""
-    rows = store.sql(query, [list(there)], tables=tables).to_pylist()
-    return {there[r["filename"]]: r["n"] for r in rows}
-
-
-def _present(store: Store, table: str, paths: list[str] | None = None) -> dict[str, str]:
-    """Segments of a vault table by where they lie."""
-    listed = [s.path for s in store.listed(f"vault/{table}")] if paths is None else paths
-    return {str(store.root / p): p for p in listed if (store.root / p).exists()}
-
-
-def concerned(table: str) -> str:
-    """SQL condition on a row of a vault table: it is of one of the samples `wanted` or the speakers `keys`."""
-    speakers = "speaker_key IN (SELECT key FROM keys)"
-    if "sample_id" not in VAULT[table].names:
-        return f"({speakers})"
-    return f"(coalesce({speakers}, false) OR sample_id IN (SELECT id FROM wanted))"
 
 
 def _sets(store: Store, wanted: dict[str, pa.Table]) -> tuple[SampleSet, ...]:
@@ -308,16 +279,9 @@ def _caches(store: Store, ids: Halves, sets: set[str], models: set[str]) -> tupl
             index = store.root / "artifacts" / digest[:2] / digest / "index.parquet"
             if f"artifacts/{digest[:2]}/{digest}" in store.removed:
                 continue
-            touched = _in_index(store, index, ids) if index.exists() else bool(set(m.run.inputs) & (sets | models))
-            if touched:
+            if any_in(store, [index], "sample_id", ids) if index.exists() else {*m.run.inputs} & (sets | models):
                 found.append(digest)
     return tuple(dict.fromkeys(found))
-
-
-def _in_index(store: Store, index: Any, ids: Halves) -> bool:
-    query = "SELECT count(*) AS n FROM read_parquet(?) JOIN wanted ON sample_id = id"
-    rows = store.sql(query, [str(index)], tables={"wanted": pa.table({"id": id_array(ids)})})
-    return bool(rows["n"][0].as_py())
 
 
 def _exports(store: Store, sets: set[str], models: set[str]) -> tuple[dict[str, Any], ...]:

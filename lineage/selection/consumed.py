@@ -25,12 +25,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lineage.aliases import resolve_model
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ids import Halves, id_array, sort_unique
-from lineage.runs import RunInfo
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.sql import CONSUMPTION
-from lineage.subjects import resolve_model
+from lineage.storage.manifest import RunInfo
 
 if TYPE_CHECKING:
     from lineage.store import Store

@@ -29,11 +29,12 @@ from lineage.errors import Conflict
 from lineage.identity import file_digest, uuid7
 from lineage.ids import id_array
 from lineage.proof.verifier import AGAIN, BY, ORIGINS
-from lineage.runs import Run, Segment
+from lineage.runs import Run
 from lineage.schema import TABLES, UUID, VAULT, Column, Table
 from lineage.sql import quote
 from lineage.storage import merge, packed
 from lineage.storage.lease import SECONDS, Lease, hold
+from lineage.storage.manifest import Segment
 from lineage.storage.segments import SegmentWriter
 from lineage.storage.sweep import GRACE_S, SPILL, Swept, sweep
 from lineage.store import Store

@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -24,10 +24,8 @@ from lineage.ids import Halves, halves, id_array, sort_unique
 from lineage.proof.verifier import BY
 from lineage.schema import TABLES
 from lineage.sql import completed, identifier
-
-if TYPE_CHECKING:
-    from lineage.runs import Segment
-    from lineage.store import Store
+from lineage.storage.manifest import Segment
+from lineage.storage.published import Published
 
 FEW = 64  # ids that are written into a query rather than joined with it
 FEW_GROUPS = 8  # that are read faster without threads
@@ -38,10 +36,14 @@ EVERYWHERE = (uuid.UUID(int=0), uuid.UUID(int=(1 << 128) - 1))
 
 
 class Lookup:
-    """Looks rows up in one store; keeps its files' footers, which never change."""
+    """Looks rows up in one store; keeps its files' footers, which never change.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    `connection` is one of the types that ids have on record (`lineage.sql.connect`), used while no other is at it.
+    """
+
+    def __init__(self, published: Published, connection: duckdb.DuckDBPyConnection) -> None:
+        self._published = published
+        self._connection = connection
         self._files: dict[str, _File] = {}
         self._transforms: dict[str, tuple[str, str]] = {}
         self._sets: dict[str, Halves] = {}
@@ -51,17 +53,17 @@ class Lookup:
 
         `copy` is the table's copy that is sorted by `key`, if it is not the table itself.
         """
-        return self._store.steadily(lambda: self._rows(table, key, ids, columns, copy or table))
+        return self._published.steadily(lambda: self._rows(table, key, ids, columns, copy or table))
 
     def _rows(self, table: str, key: str, ids: Halves, columns: Sequence[str], copy: str) -> pa.Table:
         schema = pa.schema([TABLES[table].arrow.field(c) for c in columns])
-        files = [self._file(s, key) for s in self._store.listed(f"tables/{copy}") if s.order == key]
+        files = [self._file(s, key) for s in self._published.listed(f"tables/{copy}") if s.order == key]
         if len(ids) > FEW:
             with ThreadPoolExecutor(2) as pool:
                 parts = [p for found in pool.map(lambda f: f.rows(ids, columns), files) for p in found]
         else:
             parts = [p for f in files for p in f.rows(ids, columns)]
-        rest = [s for s in self._store.segments(table) if not s.order]
+        rest = [s for s in self._published.segments(table) if not s.order]
         if rest and len(ids):
             parts.append(self._unsorted(table, rest, key, ids, columns))
         return pa.concat_tables([p.cast(schema) for p in parts]) if parts else schema.empty_table()
@@ -70,12 +72,18 @@ class Lookup:
         """Name and parameters of transforms; the id being their digest, what is known once need not be asked again."""
         unknown = [i for i in ids if i not in self._transforms]
         if unknown:
-            query = (
-                "SELECT DISTINCT transform_id, name, parameters FROM transforms SEMI JOIN wanted ON transform_id = id"
-            )
-            for row in self._store.sql(query, tables={"wanted": pa.table({"id": unknown})}).to_pylist():
+            for row in self._published.steadily(lambda: self._named(unknown)).to_pylist():
                 self._transforms[row["transform_id"]] = (row["name"], row["parameters"])
         return self._transforms
+
+    def _named(self, ids: Sequence[str]) -> pa.Table:
+        segments = self._published.segments("transforms")
+        if not segments:
+            return TABLES["transforms"].arrow.empty_table()
+        query = """
+            SELECT DISTINCT transform_id, name, parameters FROM read_parquet(?, union_by_name = true)
+            SEMI JOIN wanted ON transform_id = id"""
+        return self._query(query, segments, pa.array(ids, pa.string()))
 
     def index(self, table: str, key: str, ids: Halves, column: str, copy: str) -> Halves:
         """Ids in `column` of an index of `table` that is sorted by `key`; of what is compacted, for the rest is not indexed."""
@@ -83,30 +91,53 @@ class Lookup:
         def read() -> Halves:
             parts = [
                 part
-                for segment in self._store.listed(f"tables/{copy}")
+                for segment in self._published.listed(f"tables/{copy}")
                 if segment.order
                 for part in self._file(segment, key).rows(ids, [column])
             ]
             return np.concatenate([np.empty((0, 2), np.uint64), *(halves(p[column]) for p in parts)])
 
-        return self._store.steadily(read)
+        return self._published.steadily(read)
+
+    def described_anew(self) -> bool:
+        """Whether some sample was described more than once, anew or by two writers at once, since the last compaction."""
+        segments = self._published.segments("samples")
+        fresh = [s for s in segments if not s.order]
+        if not fresh or len(segments) < 2:
+            return False
+        query = "SELECT sample_id AS id FROM read_parquet(?)"
+        try:
+            found = halves(self._published.steadily(lambda: self._query(query, fresh))["id"])
+        except duckdb.Error:
+            return True  # a damaged file is told of by the query that needs it, not by those that do not
+        distinct = sort_unique(found)
+        return (
+            len(distinct) < len(found) or len(self.index("samples", "sample_id", distinct, "sample_id", "samples")) > 0
+        )
 
     def _unsorted(self, table: str, segments: list[Segment], key: str, ids: Halves, columns: Sequence[str]) -> pa.Table:
-        paths = [str(self._store.root / s.path) for s in segments]
         wanted = id_array(ids)
         few = ", ".join(f"'{i}'::UUID" for i in wanted.to_pylist()) if len(ids) <= FEW else "SELECT id FROM wanted"
         listed = ", ".join(identifier(c) for c in columns)
-        return self._store.sql(
-            f"SELECT {listed} FROM {completed(TABLES[table], 'read_parquet(?, union_by_name = true)')} WHERE {key} IN ({few})",
-            [paths],
-            tables={"wanted": pa.table({"id": wanted})},
-        )
+        source = completed(TABLES[table], "read_parquet(?, union_by_name = true)")
+        return self._query(f"SELECT {listed} FROM {source} WHERE {key} IN ({few})", segments, wanted)
+
+    def _query(self, query: str, segments: Sequence[Segment], wanted: pa.Array | None = None) -> pa.Table:
+        """Rows of a query over the files of these segments, its only parameter, and over the ids `wanted`."""
+        paths = [str(self._published.root / s.path) for s in segments]
+        if wanted is not None:
+            self._connection.register("wanted", pa.table({"id": wanted}))
+        try:
+            return self._connection.sql(query, params=[paths]).to_arrow_table()
+        finally:
+            if wanted is not None:
+                self._connection.unregister("wanted")
 
     def members(self, digest: str, reach: tuple[uuid.UUID, uuid.UUID] = EVERYWHERE) -> Halves:
         """Ids of a set, sorted; only those from the first to the second of `reach`, which differ in leading bits alone."""
         if reach == EVERYWHERE and digest in self._sets:
             return self._sets[digest]
-        found = self._store.steadily(lambda: self._members(digest, *(np.uint64(end.int >> 64) for end in reach)))
+        found = self._published.steadily(lambda: self._members(digest, *(np.uint64(end.int >> 64) for end in reach)))
         if reach == EVERYWHERE and 0 < len(found) <= SMALL:
             found.flags.writeable = False
             self._sets[digest] = found  # no digest ever comes to mean another set
@@ -115,16 +146,19 @@ class Lookup:
         return found
 
     def _members(self, digest: str, low: np.uint64, high: np.uint64) -> Halves:
-        files = [self._file(segment, "sample_id") for segment in self._store.segments("members")]
+        files = [self._file(segment, "sample_id") for segment in self._published.segments("members")]
         found = [file.members(digest, low, high) for file in files]
         return sort_unique(np.concatenate([np.empty((0, 2), np.uint64), *found]))
 
     def _file(self, segment: Segment, key: str) -> _File:
         if segment.path not in self._files:
-            stale = [*(set(self._files) & self._store.removed), *list(self._files)[: max(0, len(self._files) - OPEN)]]
+            stale = [
+                *(set(self._files) & self._published.removed),
+                *list(self._files)[: max(0, len(self._files) - OPEN)],
+            ]
             for path in set(stale):
                 self._files.pop(path).parquet.close()
-            self._files[segment.path] = _File.open(str(self._store.root / segment.path), segment.table, key)
+            self._files[segment.path] = _File.open(str(self._published.root / segment.path), segment.table, key)
         return self._files[segment.path]
 
 

@@ -25,9 +25,10 @@ import pyarrow.compute as pc
 from lineage.identity import file_digest, uuid7
 from lineage.ids import halves
 from lineage.proof.verifier import AGAIN, ORIGINS
-from lineage.runs import Run, Segment
+from lineage.runs import Run
 from lineage.schema import I32, UUID, Column, Table
 from lineage.sql import empty, identifier, quote
+from lineage.storage.manifest import Segment
 from lineage.storage.segments import SegmentWriter
 
 ROW_GROUP = 1 << 14  # rows of a group where rows are looked up by id: about a millisecond's reading

@@ -23,13 +23,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lineage.identity import file_digest
+from lineage.storage.published import Published
 from lineage.storage.segments import disk_error, sync, write_durably
-
-if TYPE_CHECKING:
-    from lineage.store import Store
 
 FOLDER = "unfinished"
 STATE, LOCK = "state.json", "lock"
@@ -39,9 +37,9 @@ KEPT_S = 14 * 86_400.0
 class Unfinished:
     """The work of one key, held by this process; made by `claim`."""
 
-    def __init__(self, store: Store, key: str, inputs: Sequence[str]) -> None:
-        self.folder = store.root / FOLDER / key
-        self._store = store
+    def __init__(self, published: Published, key: str, inputs: Sequence[str]) -> None:
+        self.folder = published.root / FOLDER / key
+        self._published = published
         self._inputs = list(inputs)
 
     def file(self, name: str) -> Path:
@@ -87,7 +85,7 @@ class Unfinished:
         None, and nothing is left, if there is none, it is damaged, or an erasure touched its inputs since.
         """
         statement = _statement(self.folder)
-        if statement is None or _erased(self._store, statement) or not self._whole(statement):
+        if statement is None or _erased(self._published, statement) or not self._whole(statement):
             self.drop()
             return None
         self._keep(f["name"] for f in statement["files"])
@@ -113,12 +111,12 @@ class Unfinished:
 
 
 @contextmanager
-def claim(store: Store, key: str, inputs: Sequence[str]) -> Iterator[Unfinished | None]:
+def claim(published: Published, key: str, inputs: Sequence[str]) -> Iterator[Unfinished | None]:
     """Hold the unfinished work of `key` within the block; None if another process is at it, or locks do not work here.
 
     `inputs` are the digests of the sets that it was made of. Work that left no state leaves no folder.
     """
-    work = Unfinished(store, key, inputs)
+    work = Unfinished(published, key, inputs)
     with ExitStack() as stack:
         if not _locked(work, stack):
             yield None
@@ -150,20 +148,25 @@ def _locked(work: Unfinished, stack: ExitStack) -> bool:
                 return True
 
 
-def waiting(store: Store, key: str) -> dict[str, Any] | None:
+def waiting(published: Published, key: str) -> dict[str, Any] | None:
     """The facts of the state that work of that key would go on from, as far as its statement tells; None if there is none."""
-    statement = _statement(store.root / FOLDER / key)
-    return None if statement is None or _erased(store, statement) else statement["facts"]
+    statement = _statement(published.root / FOLDER / key)
+    return None if statement is None or _erased(published, statement) else statement["facts"]
 
 
-def clear(store: Store, now: float) -> Iterator[Path]:
+def clear(published: Published, now: float) -> Iterator[Path]:
     """Folders of work that nobody will go on with; held ones are not among them. Each is removed by whoever iterates."""
-    done = {m.run.key for m in store.manifests() if m.run.status == "completed"}
-    for folder in sorted((store.root / FOLDER).glob("*/")):
+    done = {m.run.key for m in published.manifests() if m.run.status == "completed"}
+    for folder in sorted((published.root / FOLDER).glob("*/")):
         with suppress(OSError), (folder / LOCK).open("ab") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             statement = _statement(folder)
-            if statement is None or folder.name in done or now - statement["at"] > KEPT_S or _erased(store, statement):
+            if (
+                statement is None
+                or folder.name in done
+                or now - statement["at"] > KEPT_S
+                or _erased(published, statement)
+            ):
                 yield folder
 
 
@@ -179,11 +182,11 @@ def _listed(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "digest": file_digest(path)}
 
 
-def _erased(store: Store, statement: dict[str, Any]) -> bool:
+def _erased(published: Published, statement: dict[str, Any]) -> bool:
     """Whether something of its inputs was erased after it was written."""
-    store.refresh()
+    published.refresh()
     inputs = set(statement["inputs"])
     return any(
         inputs & set(erasure.run.inputs) and erasure.run.ended.timestamp() >= statement["at"]
-        for erasure in store.erasures
+        for erasure in published.erasures
     )

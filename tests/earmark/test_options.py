@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from earmark.cli import app
 from earmark.cli.options import WORKERS, spread
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from lineage.errors import EarmarkError
 
 RETRAIN = (("audit", "run"), ("interact",), ("whatif",), ("collect",), ("attribute",), ("demo",))

@@ -7,7 +7,7 @@ from scipy import stats
 
 from influence import bank
 from influence.audit import AuditReport, audit, findings, run
-from influence.executors import ALONE
+from influence.executors.spread import ALONE
 from influence.plans.plan import freeze
 from influence.plans.planfile import AuditPlan
 from influence.plans.request import request

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from influence.bank import Retraining, fill, opened, recorded
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from lineage.selection import leakage
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice, freeze

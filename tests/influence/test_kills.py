@@ -27,10 +27,10 @@ from typing import Any
 import pytest
 
 from influence.audit import AuditReport, run
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from influence.plans.planfile import AuditPlan
 from lineage.proof.log import Log
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from tests.influence.conftest import make_store
 from training.recipe import Recipe

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from lineage import aliases
-from lineage.aliases import PROMOTED, ROLLED_BACK, Move, current, meant, moves, standing, versions
+from lineage.aliases import PROMOTED, ROLLED_BACK, Move, current, meant, moves, resolve_model, standing, versions
 from lineage.errors import Conflict, EarmarkError, UnknownName
 from lineage.storage.compact import compact
 from lineage.store import Store
-from lineage.subjects import resolve_model
 
 pytestmark = pytest.mark.usefixtures("plain_main")
 

@@ -6,14 +6,10 @@ import uuid
 from pathlib import Path
 
 import duckdb
-import pyarrow.parquet as pq
 import pytest
 
 from lineage import sql
-from lineage.schema import TABLES, Table
 from lineage.selection import sets
-from lineage.sound.facts import HEARD
-from lineage.storage import packed
 from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
@@ -41,17 +37,6 @@ def recorded(store: Store) -> Store:
         run.append("models", [{"model_id": "m" * 64, "name": "tiny"}])
         run.append("exposures", [{"step": n, "position": 0, "sample_id": mix, "weight": 1.0} for n in range(2)])
     return store
-
-
-def test_samples_in_no_order_were_not_described_anew(store: Store) -> None:
-    for seed in range(1, 13):
-        with store.run("ingest") as run:
-            run.append("samples", rows(ids(50, seed)))
-    assert not sql._described_anew(store)
-    with store.run("ingest") as run:
-        run.append("samples", rows(ids(1, 2), words=4))
-    assert sql._described_anew(store)
-    assert store.sql("SELECT count(*) AS n, max(words) AS words FROM samples").to_pylist() == [{"n": 600, "words": 4}]
 
 
 @pytest.mark.parametrize("compacted", [False, True])
@@ -99,54 +84,16 @@ def test_every_macro_works_on_an_empty_store(store: Store) -> None:
 
 def test_the_catalogue_shows_the_same_in_any_client(recorded: Store, tmp_path: Path) -> None:
     compact(recorded)
-    sql.write_catalog(recorded, tmp_path / "catalogue.duckdb")
+    recorded.write_catalog(tmp_path / "catalogue.duckdb")
     with duckdb.connect(str(tmp_path / "catalogue.duckdb"), read_only=True) as plain:
         assert plain.sql("SELECT count(*) FROM edges").fetchall() == [(3,)]
         assert plain.sql("SELECT speaker FROM samples WHERE source = 'one'").fetchall() == [("x",)]
         assert len(plain.sql(f"FROM made_of('{ids(4)[3]}')").fetchall()) == 2
 
 
-def test_a_view_follows_what_is_published_and_what_is_taken_away(store: Store) -> None:
-    for n in range(3):
-        with store.run("ingest") as run:
-            run.append("samples", rows(ids(5, seed=n)))
-        assert store.sql("SELECT count(*) AS n FROM samples")["n"].to_pylist() == [5 * (n + 1)]
-        compact(store, grace=0.0)
-        compact(store, grace=0.0)
-        assert store.sql("SELECT count(*) AS n FROM samples")["n"].to_pylist() == [5 * (n + 1)]
-
-
-def test_a_store_opens_alike_with_its_cache_without_and_with_a_forged_one(recorded: Store) -> None:
-    compact(recorded)
-    cache = recorded.root / packed.NAME
-    expected = [m.to_json() for m in recorded.manifests()]
-    assert len(packed.unpack(recorded.root)) == 3
-    with recorded.run("more") as run:
-        run.append("samples", rows(ids(5, seed=9)))
-    original = cache.read_bytes()
-    for forged in (
-        original,
-        original.replace(b"train", b"brain"),
-        original[:-20],
-        b"",
-        original[:200] + original[400:],
-    ):
-        cache.write_bytes(forged)
-        opened = Store.open(recorded.root)
-        assert [m.to_json() for m in opened.manifests()][:3] == expected
-        assert opened.read("samples").num_rows == 9
-    cache.unlink()
-    assert [m.to_json() for m in Store.open(recorded.root).manifests()][:3] == expected
-    other = Store.init(recorded.root.with_name("other"))
-    cache.write_bytes(original)
-    (other.root / "cache").mkdir()
-    (other.root / packed.NAME).write_bytes(original)  # of another store: signed with another key
-    assert other.manifests() == []
-
-
 def test_the_log_can_be_asked_like_any_table(recorded: Store, tmp_path: Path) -> None:
     connection = recorded.connect()
-    sql.write_catalog(recorded, tmp_path / "catalog.duckdb")
+    recorded.write_catalog(tmp_path / "catalog.duckdb")
     for asked in (connection, duckdb.connect(str(tmp_path / "catalog.duckdb"), read_only=True)):
         found = asked.sql(
             "SELECT l.position, l.manifest, r.kind FROM log_entries l JOIN runs r USING (run_id) ORDER BY 1"
@@ -157,20 +104,3 @@ def test_the_log_can_be_asked_like_any_table(recorded: Store, tmp_path: Path) ->
     with recorded.run("later"):
         pass
     assert recorded.sql("FROM log_entries").num_rows == 3
-
-
-def test_a_column_that_no_file_has_yet_is_null(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples = TABLES["samples"]
-    older = Table("samples", samples.doc, tuple(c for c in samples.columns if c.name not in HEARD))
-    with monkeypatch.context() as patch:
-        patch.setitem(TABLES, "samples", older)
-        with store.run("ingest") as run:
-            run.append("samples", rows(ids(2)))
-    written = pq.read_schema(store.root / store.segments("samples")[0].path).names
-    assert not set(HEARD) & set(written)
-    opened = Store.open(store.root)
-    assert opened.read("samples", ["level_dbfs", "kind"]).to_pylist() == [{"level_dbfs": None, "kind": "speech"}] * 2
-    assert opened.connect().sql("SELECT count(snr_estimate_db) FROM samples").fetchall() == [(0,)]
-    with opened.run("ingest") as run:  # described anew, with a fact
-        run.append("samples", rows(ids(2)[:1], level_dbfs=-20.0))
-    assert opened.read("samples", ["level_dbfs"], "sample_id = ?", [ids(2)[0]])["level_dbfs"].to_pylist() == [-20.0]

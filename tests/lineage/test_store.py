@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lineage.errors import AmbiguousName, EarmarkError, UnknownName
+from lineage.errors import EarmarkError, UnknownName
 from lineage.proof.verifier import verify
 from lineage.store import Store
 from tests.lineage.conftest import ids, rows
@@ -136,19 +136,6 @@ def test_a_writer_killed_at_any_instant_loses_nothing_acknowledged(store: Store)
     assert verify(store.root).ok
 
 
-def test_every_attribute_is_a_column_and_numbers_compare_as_numbers(store: Store) -> None:
-    one, two = ids(2)
-    with store.run("test") as run:
-        run.append("samples", rows([one], attributes={"accent": "scot", "age": "9", "duration_s": "shadow"}))
-        run.append("samples", rows([two], attributes={"accent": "us", "age": "10"}))
-    found = store.read("samples", ["sample_id", "duration_s"], "accent = 'us' AND age > 9")
-    assert found.to_pylist() == [{"sample_id": two, "duration_s": 1.0}]
-    with store.run("test") as run:
-        run.append("samples", rows(ids(1, seed=5), attributes={"age": "old"}))
-    assert store.attributes()["age"] == "text"
-    assert store.read("samples", ["age"], "age = 'old'").num_rows == 1
-
-
 def test_queries_reach_the_public_tables_and_nothing_else(store: Store) -> None:
     with store.run("test") as run:
         run.append("samples", rows(ids(3)))
@@ -192,19 +179,6 @@ def test_rows_must_fit_the_schema(store: Store) -> None:
             run.append("sample", [])
 
 
-def test_runs_are_found_by_the_beginning_of_their_id(store: Store) -> None:
-    for _ in range(2):
-        with store.run("test"):
-            pass
-    first, second = store.runs()
-    assert store.resolve_run(first.id) == first
-    assert store.resolve_run(second.id.replace("-", "")[:-2]) == second
-    with pytest.raises(AmbiguousName):
-        store.resolve_run(first.id[:2])
-    with pytest.raises(UnknownName, match=first.id):
-        store.resolve_run("zz")
-
-
 def test_opening_what_is_no_store_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EarmarkError, match="earmark init"):
         Store.open(tmp_path)
@@ -246,16 +220,6 @@ except EarmarkError as error:
     with store.run("test") as run:
         run.append("samples", rows(ids(5)))
     assert verify(store.root).ok
-
-
-def test_a_sample_described_anew_is_shown_once_as_it_is_now(store: Store) -> None:
-    one, two = ids(2)
-    for accent in ("scot", "irish"):
-        with store.run("test") as run:
-            run.append("samples", rows([one, two], attributes={"accent": accent}))
-    assert store.read("samples", ["sample_id", "accent"], "true ORDER BY sample_id").to_pylist() == [
-        {"sample_id": i, "accent": "irish"} for i in sorted((one, two))
-    ]
 
 
 def test_people_get_sums_as_numbers(store: Store) -> None:

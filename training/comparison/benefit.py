@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from lineage.identity import digest_of
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.costs import RateCard, in_force
 from training.recipe import NOT_IN_WEIGHTS

@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from lineage.runs import RunInfo
 from lineage.storage import artifacts
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from lineage.written import Written
 

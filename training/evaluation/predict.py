@@ -22,8 +22,8 @@ import pyarrow as pa
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
-from lineage.runs import RunInfo
 from lineage.selection.sets import members, resolve_set
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.data.corpus import open_corpus
 from training.evaluation import wer

@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from lineage import subjects
+from lineage import aliases
 from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.runs import Run, RunInfo
+from lineage.runs import Run
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.families import Family, open_family
 from training.models import handover, lora
@@ -71,7 +72,7 @@ def resolve_model(store: Store, ref: str) -> Model:
     Raises:
         UnknownName, AmbiguousName: no such model, or several.
     """
-    chosen = subjects.resolve_model(store, ref)
+    chosen = aliases.resolve_model(store, ref)
     if chosen.kind == "model" and chosen.digest == ref:
         return Model(**{f.name: chosen.facts[f.name] for f in fields(Model)})
     same = [m for m in models(store) if m.model_id == chosen.digest]

@@ -21,7 +21,7 @@ from lineage import aliases
 from lineage.aliases import PROMOTED, ROLLED_BACK, Move, alias_name, standing
 from lineage.errors import Conflict, EarmarkError
 from lineage.people.obligations import RETIRED, RETRAIN, WITHDRAWN
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.models.recorded import Model, resolve_model
 from training.progress import Progress, silent

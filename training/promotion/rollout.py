@@ -40,7 +40,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lineage.errors import Conflict, EarmarkError, UnknownName
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from lineage.written import Written
 from training.models.recorded import resolve_model

@@ -17,8 +17,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from lineage.proof.log import tree_root
-from lineage.runs import RunInfo
 from lineage.selection.sets import SampleSet, resolve_set
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from lineage.subjects import without_folder
 from training.data.languages import find_language

@@ -137,7 +137,7 @@ def test_adapters_too(store: Store, recipe: Recipe) -> None:
 SCRIPT = """
 import sys
 from influence.attribution.attribute import attribute
-from influence.executors import Spread
+from influence.executors.spread import Spread
 from lineage.store import Store
 attribute(Store.open(sys.argv[1]), sys.argv[2], method="tracin", targets=["all"], spread=Spread(workers=2), block=2)
 """

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from influence.executors import Executor, Job, Outcome
+from influence.executors.contract import Executor, Job, Outcome
 from lineage.errors import EarmarkError
 
 HERE = "tests.influence.executors.jobs"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from influence.executors import Executor, Job, Spread
+from influence.executors.contract import Executor, Job
 from influence.executors.in_process import InProcess
 from influence.executors.processes import Processes
+from influence.executors.spread import Spread
 from lineage.errors import EarmarkError
 from tests.influence.executors.jobs import HERE, done, job, leave_early, wait_for, wait_gone
 
@@ -100,7 +101,8 @@ def test_a_worker_that_is_killed_between_two_runs_costs_no_job() -> None:
 def test_workers_end_with_their_parent(tmp_path: Path, how: signal.Signals) -> None:
     mark = tmp_path / "mark"
     script = (
-        "from influence.executors import Job, Spread\n"
+        "from influence.executors.contract import Job\n"
+        "from influence.executors.spread import Spread\n"
         "with Spread(workers=2).team() as team:\n"
         f"    list(team.run([Job('{HERE}:dawdle', {{'mark': {str(mark)!r}}})]))\n"
     )

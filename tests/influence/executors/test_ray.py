@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from influence.bank import Retraining, fill
-from influence.executors import Job, Spread
 from influence.executors import ray as ours
+from influence.executors.contract import Job
 from influence.executors.ray import Ray, cluster
+from influence.executors.spread import Spread
 from influence.games.coalitions import interact
 from lineage.errors import EarmarkError
 from lineage.selection.sets import resolve_set

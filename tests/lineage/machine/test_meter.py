@@ -8,7 +8,7 @@ import pytest
 
 from lineage.machine import meter
 from lineage.machine.meter import Meter
-from lineage.runs import RunInfo
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 

@@ -8,8 +8,8 @@ from packaging.requirements import Requirement
 
 from lineage.errors import EarmarkError
 from lineage.machine import environment
-from lineage.machine.rebuild import TORCH, dockerfile, dockerfile_of, requirements
-from lineage.runs import RunInfo
+from lineage.machine.rebuild import TORCH, dockerfile, dockerfile_of, packages_of, requirements
+from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,7 @@ def test_every_instruction_is_one(store: Store, run: RunInfo, whose: str) -> Non
 
 def test_the_lock_of_a_run_is_its_packages(store: Store, run: RunInfo) -> None:
     lines = requirements(store, run).splitlines()
-    packages = environment.packages_of(store, run)
+    packages = packages_of(store, run)
     assert packages == environment.locked(environment.lock())
     assert {Requirement(line.removeprefix("# ")).name for line in lines} == set(packages) - {"earmark"}
     text = dockerfile_of(store, run)
