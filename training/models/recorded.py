@@ -8,6 +8,7 @@ small bases are kept in the store as well, so that what stands on them can be op
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,11 @@ def pools_of(config: dict[str, Any]) -> list[str]:
     noted = [config.get("augment", ()), *config.get("augment_for", {}).values()]
     drawn = {a["others"] for augment in noted for a in augment if a["others"]}
     return sorted(drawn | ({config["substitutes_set"]} if "substitutes_set" in config else set()))
+
+
+def pools_behind(store: Store, chain: Iterable[Model]) -> list[str]:
+    """The same of all the runs that trained some models."""
+    return sorted({p for m in chain for p in pools_of(store.resolve_run(m.run_id).config)})
 
 
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:
