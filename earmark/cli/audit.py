@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    WORKERS,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    MetricOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
+from earmark.cli.evaluation import MetricOption, OnOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.spreading import WORKERS, AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +29,6 @@ SliceOption = Annotated[
 EvalOption = Annotated[
     list[str] | None, typer.Option("--eval", help="Slices of the errors; default: the same, and all.")
 ]
-OnOption = Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")]
 SeedsOption = Annotated[int | None, typer.Option(help="Paired seeds; default 3.")]
 ControlsOption = Annotated[int | None, typer.Option(help="Random removals of each size per seed; default 2.")]
 MarginOption = Annotated[

@@ -10,17 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
+from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, OnOption, SeedsOption, ThreadsOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -31,9 +24,6 @@ WeightOption = Annotated[
     list[float] | None, typer.Option("--weight", help="Weight of each --eval in the target's mean, in their order.")
 ]
 WorstOption = Annotated[bool, typer.Option("--worst", help="The target is the --eval slice that is served worst now.")]
-OnOption = Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")]
-SeedsOption = Annotated[int, typer.Option(help="Paired seeds.")]
-RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 
 
 def register(app: typer.Typer) -> None:

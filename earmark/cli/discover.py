@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
+from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import plain, print_rows, progress, say, short
 from lineage.store import Store

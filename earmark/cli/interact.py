@@ -5,22 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    MetricOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
+from earmark.cli.evaluation import MetricOption, OnOption, SeedsOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def interact(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: RecipeArgument,
     slice_: Annotated[
         list[str], typer.Option("--slice", help="The slices, disjoint: accent=scot, accent=*, or SQL; repeatable.")
     ],
@@ -58,8 +50,8 @@ def interact(
         bool, typer.Option("--partition", help="Cut overlapping slices into disjoint parts instead of refusing them.")
     ] = False,
     evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Slices of the errors; default: all.")] = None,
-    on: Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")] = None,
-    seeds: Annotated[int, typer.Option(help="Paired seeds.")] = 3,
+    on: OnOption = None,
+    seeds: SeedsOption = 3,
     generalise: Annotated[
         str, typer.Option(help="'speakers' like those tested, or 'utterances' of these.")
     ] = "speakers",

@@ -12,17 +12,14 @@ from typing import Annotated, Any
 import pyarrow as pa
 import typer
 
+from earmark.cli.evaluation import MODEL, DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.selection.slices import parse_slices, select
 from lineage.store import Store
 
-ModelArgument = Annotated[str, typer.Argument(help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="accent=scot, accent=*, or SQL; repeatable.")]
-NormaliserOption = Annotated[str, typer.Option(help="Text normaliser: none, basic, whisper, whisper-english.")]
-ThreadsOption = Annotated[int, typer.Option(help="Arithmetic threads.", min=1)]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 
 RATES = {"wer": "WER %", "cer": "CER %", "sentence_accuracy": "sentences %", "entity_accuracy": "entities %"}
 MEANS = {"wer_by_speaker": "by speaker %", "wer_macro": "mean of slices %"}
@@ -99,9 +96,7 @@ def evaluate(
 
 
 def compare(
-    first: Annotated[
-        str, typer.Argument(metavar="MODEL_A", help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")
-    ],
+    first: Annotated[str, typer.Argument(metavar="MODEL_A", help=MODEL)],
     second: Annotated[str, typer.Argument(metavar="MODEL_B", help="Another.")],
     set_ref: Annotated[str, typer.Argument(metavar="SET", help="The set to compare them on.")],
     store: StoreOption = DEFAULT_STORE,

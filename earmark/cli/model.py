@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, PolicyOption, RecipeArgument, StoreOption, policy_in
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.people.policy import Policy
 from lineage.store import Store
@@ -26,11 +25,11 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: RecipeArgument,
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     threads: Annotated[int | None, typer.Option(help="Instead of the recipe's threads.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    policy: PolicyOption = None,
     resume: Annotated[
         bool, typer.Option(help="Go on from where a killed run of the same was; else begin anew.")
     ] = True,
@@ -49,7 +48,7 @@ def train(
     plan = Recipe.load(recipe)
     if threads is not None:
         plan = plan.variant(threads=threads)
-    rules = Policy.load(policy) if policy is not None else None
+    rules = policy_in(policy)
     if dry_run:
         _foretell(opened, plan, seed, rules, as_json)
         return
@@ -112,11 +111,11 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
 
 
 def crossvalidate(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: RecipeArgument,
     store: StoreOption = DEFAULT_STORE,
     folds: Annotated[int, typer.Option(help="Parts of the training set, by speaker.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
-    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Word error rate of a recipe on speakers that its models never heard, by training one model a fold."""
@@ -124,7 +123,7 @@ def crossvalidate(
     from training.recipe import Recipe
 
     plan = Recipe.load(recipe)
-    rules = Policy.load(policy) if policy is not None else None
+    rules = policy_in(policy)
     with progress(f"cross-validating {plan.name}") as report:
         done = validate(Store.open(store), plan, folds=folds, seed=seed, policy=rules, progress=report)
     rows = [

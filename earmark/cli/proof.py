@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, SetArgument, StoreOption
 from earmark.cli.output import progress, say
 from lineage.errors import EarmarkError
 from lineage.graph import resolve_sample
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prove(
-    set_ref: Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")],
+    set_ref: SetArgument,
     sample: Annotated[str, typer.Argument(help="A sample id, or the beginning of one on record.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

@@ -11,7 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from earmark.cli.impact import reach_facts
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    ReasonOption,
+    SampleOption,
+    SetArgument,
+    SourceOption,
+    StoreOption,
+)
 from earmark.cli.output import print_rows, say, short
 from lineage.errors import EarmarkError
 from lineage.people import policy as policies
@@ -42,9 +50,9 @@ def register(app: typer.Typer) -> None:
 
 def erase(
     speaker: SpeakerOption = None,
-    sample: Annotated[str | None, typer.Option(help="A sample id, or the beginning of one.")] = None,
-    source: Annotated[str | None, typer.Option(help="A source: everything that came from it.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it stays on record, so name nobody.")] = None,
+    sample: SampleOption = None,
+    source: SourceOption = None,
+    reason: ReasonOption = None,
     store: StoreOption = DEFAULT_STORE,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -257,7 +265,7 @@ def source(
 
 @policy.command("check")
 def policy_check(
-    set_ref: Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")],
+    set_ref: SetArgument,
     file: Annotated[Path | None, typer.Argument(help="A policy (YAML); default: the one in force.")] = None,
     at: Annotated[
         datetime | None, typer.Option(formats=DATES, help="Judge by what held then, UTC; default: now.")

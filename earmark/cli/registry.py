@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, ThreadsOption
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.evaluation import DeviceOption, ModelArgument, ThreadsOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, ReasonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage import aliases
 from lineage.errors import EarmarkError
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 ToOption = Annotated[str, typer.Option("--to", help="The alias: production, candidate, or any name.")]
 GateOption = Annotated[Path | None, typer.Option(help="A gate (YAML), instead of the one in force for the alias.")]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; it stays on record, so name nobody.")]
 
 gate = typer.Typer(help="What a model has to meet before an alias may point to it.", no_args_is_help=True)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption, compare
+from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
+from earmark.cli.measure import compare
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.errors import EarmarkError
