@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, PolicyOption, StoreOption, TrainingArgument, policy_in
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from lineage.errors import EarmarkError
 from lineage.machine import rebuild
 from lineage.selection.consumed import run_of
@@ -43,7 +42,7 @@ def replay(
             Store.open(store), run, threads=threads, device=device, policy=policy_in(policy), progress=report
         )
     if as_json:
-        sys.stdout.write(json.dumps(found.to_json(), indent=1) + "\n")
+        print_json(found.to_json())
     else:
         _tell(found)
     status = {"identical": 0, "different": 1, "impossible": 2}[found.verdict]

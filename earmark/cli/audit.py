@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from earmark.cli.evaluation import MetricOption, OnOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, short, span
 from earmark.cli.spreading import WORKERS, AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
@@ -132,7 +131,7 @@ def check(
         "budget": asked.budget.model_dump(exclude_none=True),
     }
     if as_json:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        print_json(value)
         return
     say(f"plan {short(asked.digest)}{', on record' if drawn.run_id else ''}: {len(drawn.comparisons)} interventions")
     for h in asked.hypotheses:
@@ -208,14 +207,14 @@ def _print(done: AuditReport, as_json: bool) -> None:
         value |= {"hypotheses": [h.to_json() for h in done.hypotheses], "checks": [c.__dict__ for c in done.checks]}
         value |= {"effects": [e.__dict__ for e in done.effects]}
         value |= {"causes": [_caused(j) for j in done.causes]}
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        print_json(value)
         return
     rows = [
         {
             "intervention": e.phrase,
             "on": e.eval_slice,
             "Δ WER": f"{100 * e.estimate:+.1f}",
-            "interval": _span(e.low, e.high),
+            "interval": span(e.low, e.high),
             "random": "" if e.control is None else f"{100 * e.control:+.1f}",
             "p": f"{e.p_adjusted:.3f}",
             **({} if e.looks is None else {"seeds": str(e.seeds)}),
@@ -266,7 +265,3 @@ def _caused(judged: Judged) -> dict[str, Any]:
     from influence.causes.compared import plain
 
     return {**judged.to_json(), "found": None if judged.report is None else plain(judged.report)}
-
-
-def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"

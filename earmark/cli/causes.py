@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +10,7 @@ import typer
 
 from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, OnOption, SeedsOption, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import percent, print_json, print_rows, progress, say, short, span
 from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.errors import EarmarkError
 from lineage.store import Store
@@ -79,7 +77,7 @@ def gap(
         drawn = drawing.svg if draw.suffix == ".svg" else drawing.dot
         draw.write_text(drawn(graph, [slice_.partition("=")[0].strip()], found.adjusted_for), encoding="utf-8")
     if as_json:
-        sys.stdout.write(json.dumps({"run": done.run_id, **plain(done)}, indent=1) + "\n")
+        print_json({"run": done.run_id, **plain(done)})
         return
     rows = [_gap_row("raw", found.raw)]
     if not found.overlap.whole:
@@ -171,7 +169,7 @@ def _print(done: Any, as_json: bool) -> None:
     if as_json:
         value = {"run": done.run_id, "target": done.target, "coverage": done.coverage, "measured": done.measured}
         value |= {"forecasts": [asdict(r) for r in done.rows]}
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
         return
     print_rows(
         [
@@ -180,9 +178,9 @@ def _print(done: Any, as_json: bool) -> None:
                 "hours": f"{r.hours_now:.3g} + {r.hours_more:.3g}",
                 "WER % now": round(100 * r.wer_now, 2),
                 "then": round(100 * r.wer_then, 2),
-                "interval": _span(r.wer_then_low, r.wer_then_high, ".1f"),
+                "interval": span(r.wer_then_low, r.wer_then_high, ".1f"),
                 "points per hour": f"{100 * r.per_hour:.3g}",
-                "interval per hour": _span(r.per_hour_low, r.per_hour_high, ".3g"),
+                "interval per hour": span(r.per_hour_low, r.per_hour_high, ".3g"),
                 "beware": r.caution,
             }
             for r in sorted(done.rows, key=lambda r: r.hours_more)  # of as many hours, as they are ranked
@@ -196,10 +194,5 @@ def _print(done: Any, as_json: bool) -> None:
 
 
 def _gap_row(name: str, interval: Any) -> dict[str, Any]:
-    plain = {"low": interval.low, "high": interval.high}
-    ends = {k: None if v != v else round(100 * v, 2) for k, v in plain.items()}
-    return {"gap": name, "points": round(100 * interval.value, 2), **ends, "speakers": interval.blocks}
-
-
-def _span(low: float | None, high: float | None, how: str) -> str:
-    return "" if low is None or high is None else f"{100 * low:{how}} to {100 * high:{how}}"
+    points = {"points": percent(interval.value), "low": percent(interval.low), "high": percent(interval.high)}
+    return {"gap": name, **points, "speakers": interval.blocks}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +9,7 @@ import typer
 
 from earmark.cli.evaluation import MetricOption, OnOption, SeedsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
@@ -79,7 +77,7 @@ def interact(
     if as_json:
         value: dict[str, Any] = {"game": done.game, "run": done.run_id, "method": done.method}
         value |= {"retrainings": done.retrainings, "trained": done.trained, "failures": dict(done.failures)}
-        sys.stdout.write(json.dumps({**value, "rows": [asdict(r) for r in done.rows]}, indent=1) + "\n")
+        print_json({**value, "rows": [asdict(r) for r in done.rows]})
         return
     rows = [r for r in done.rows if r.metric in (metric or ["wer"])]
     sequence = list(SAID)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, PolicyOption, RecipeArgument, StoreOption, policy_in
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import percent, print_json, print_rows, progress, say, short
 from lineage.people.policy import Policy
 from lineage.store import Store
 
@@ -61,7 +58,7 @@ def train(
         value = {"model": trained.model_id, "run": trained.run_id, "reused": trained.reused, "path": str(trained.path)}
         value |= {"wer": {ref: e.wer for ref, e in evaluations.items()}}
         value |= {"compared": [s.__dict__ for s in siblings]}
-        sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+        print_json(value)
         return
     named = "" if trained.name == plan.name else f" under the name {trained.name}"
     say(f"model {trained.model_id}\n  run {trained.run_id}" + (f", on record already{named}" if trained.reused else ""))
@@ -78,7 +75,7 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
 
     told = forecast(store, recipe, seed=seed, policy=policy)
     if as_json:
-        sys.stdout.write(json.dumps(told.to_json(), indent=1, default=str) + "\n")
+        print_json(told.to_json())
         return
     data, plan = told.data, told.plan
     hours = (data.duration_s or 0) / 3600
@@ -130,7 +127,7 @@ def crossvalidate(
         {
             "fold": number,
             "held out": f.held.size,
-            "WER %": _percent(f.wer),
+            "WER %": percent(f.wer),
             "model": short(f.model.model_id),
             "reused": f.model.reused,
         }
@@ -144,7 +141,7 @@ def crossvalidate(
             "words": done.words,
             "folds": rows,
         }
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
         return
     print_rows(rows)
     whole = done.wer
@@ -163,7 +160,3 @@ def _say_course(result: dict[str, Any]) -> None:
             f", stopped after step {last['step']} of {result['planned']['steps']}" if development["stopped"] else ""
         )
         say(f"  WER in development: {100 * kept['wer']:.1f} % after step {kept['step']}, which is kept{stopped}")
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(100 * value, 2)

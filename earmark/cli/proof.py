@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, SetArgument, StoreOption
-from earmark.cli.output import progress, say
+from earmark.cli.output import print_json, progress, say
 from lineage.errors import EarmarkError
 from lineage.graph import resolve_sample
 from lineage.proof import merkle
@@ -81,7 +81,7 @@ def verify(
             "leftovers": report.leftovers,
             "unerased": report.unerased,
         }
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
     else:
         for finding in report.findings:
             say(str(finding))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 
 from earmark.cli.evaluation import ModelArgument
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption, policy_in
-from earmark.cli.output import progress, say, short
+from earmark.cli.output import print_json, progress, say, short
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -111,7 +110,7 @@ def _tell(done: Published, as_json: bool) -> None:
     if as_json:
         value = {"repo": pushed.repo, "kind": pushed.kind, "branch": pushed.branch, "revision": pushed.commit}
         value |= {"url": pushed.url, "run": done.run_id, "export": done.export, "digest": done.digest}
-        sys.stdout.write(json.dumps({**value, "remarks": done.remarks}, indent=1) + "\n")
+        print_json({**value, "remarks": done.remarks})
         return
     say(f"{done.name}: {pushed.url}")
     say(f"  commit {pushed.commit}, {pushed.files} files, {pushed.bytes / 1e6:.1f} MB; export {short(done.digest)}")

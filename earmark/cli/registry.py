@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +9,7 @@ import typer
 
 from earmark.cli.evaluation import DeviceOption, ModelArgument, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, ReasonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from lineage import aliases
 from lineage.errors import EarmarkError
 from lineage.store import Store
@@ -198,12 +196,12 @@ def show(to: ToOption, store: StoreOption = DEFAULT_STORE) -> None:
     from training.promotion import gate as gates
 
     fields = gates.in_force(Store.open(store), to).model_dump(mode="json")
-    sys.stdout.write(json.dumps(fields, indent=1, ensure_ascii=False) + "\n")
+    print_json(fields)
 
 
 def _show(verdict: Verdict, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(verdict.to_json(), indent=1, ensure_ascii=False) + "\n")
+        print_json(verdict.to_json())
         return
     for finding in verdict.findings:
         say(str(finding))

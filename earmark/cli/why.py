@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
 from earmark.cli.evaluation import ModelArgument, OnOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import progress, say
+from earmark.cli.output import print_json, progress, say
 from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
@@ -41,6 +39,6 @@ def attribute(
         )  # fmt: skip
     if as_json:
         value = {"run": done.run_id, "model": done.model_id, "method": method, "targets": done.targets}
-        sys.stdout.write(json.dumps({**value, "samples": done.samples}, indent=1) + "\n")
+        print_json({**value, "samples": done.samples})
         return
     say(f"{done.samples} samples × {len(done.targets)} targets by {method}, run {done.run_id}")

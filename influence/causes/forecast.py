@@ -30,6 +30,7 @@ from influence.executors import ALONE, Spread
 from influence.statistics.contrasts import Contrast
 from influence.statistics.panels import Panel
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.selection.sets import SampleSet, resolve_set
@@ -283,7 +284,7 @@ def _row(
     elif change.low <= 0 <= change.high:
         cautions.append("no gain at all is within the interval")
     held = [None] * 4 if checked is None else [checked.forecast, checked.measured, checked.low, checked.high]
-    low, high = _known(-change.high), _known(-change.low)
+    low, high = finite(-change.high), finite(-change.low)
     return Expectation(
         train_slice=part.slice.name,
         train_set=part.slice.set_digest,
@@ -293,8 +294,8 @@ def _row(
         hours_more=more,
         wer_now=now,
         wer_then=forecast.level.estimate,
-        wer_then_low=_known(forecast.level.low),
-        wer_then_high=_known(forecast.level.high),
+        wer_then_low=finite(forecast.level.low),
+        wer_then_high=finite(forecast.level.high),
         reduction=-change.estimate,
         low=low,
         high=high,
@@ -313,7 +314,3 @@ def _row(
 
 def _hours(doses: Doses) -> list[float]:
     return [doses.hours, *(p.hours for p in doses.parts)]
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.store import Store
 from training.evaluation import slices as cuts
-from training.evaluation.evaluate import columns, known_number
+from training.evaluation.evaluate import columns
 from training.evaluation.figures import PARTS
 from training.evaluation.hearing import BATCH
 from training.evaluation.normalise import normaliser
@@ -220,13 +221,13 @@ def _rows(c: Contrast, a: Predictions, b: Predictions) -> list[dict[str, object]
             **shared,
             "metric": "wer_difference",
             "value": c.difference.value,
-            "low": known_number(c.difference.low),
-            "high": known_number(c.difference.high),
+            "low": finite(c.difference.low),
+            "high": finite(c.difference.high),
             "level": c.difference.level,
             "speakers": c.difference.blocks,
             "total": c.words,
-            "p": known_number(c.p),
-            "p_adjusted": known_number(c.p_adjusted),
+            "p": finite(c.p),
+            "p_adjusted": finite(c.p_adjusted),
         },
         {
             **shared,
@@ -234,7 +235,7 @@ def _rows(c: Contrast, a: Predictions, b: Predictions) -> list[dict[str, object]
             "value": c.mapsswe.mean,
             "speakers": c.difference.blocks,
             "total": c.mapsswe.segments,
-            "p": known_number(c.mapsswe.p),
-            "p_adjusted": known_number(c.mapsswe_adjusted),
+            "p": finite(c.mapsswe.p),
+            "p_adjusted": finite(c.mapsswe_adjusted),
         },
     ]

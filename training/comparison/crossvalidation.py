@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.people.policy import Policy
@@ -127,8 +128,7 @@ def _together(
         seed=seed,
         package="training",
     ) as run:
-        figure = {n: None if np.isnan(v) else v for n, v in interval.__dict__.items()}
-        run.result = {"wer": figure, "words": words, "by_fold": [f.wer for f in done]}
+        run.result = {"wer": finite(interval.__dict__), "words": words, "by_fold": [f.wer for f in done]}
     return CrossValidation(run.id, False, tuple(done), interval, words)
 
 

@@ -29,13 +29,13 @@ import torch
 from peft import PeftModel
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.ids import id_array
 from lineage.machine import environment
 from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
 from training.data.corpus import languages_of
 from training.evaluation import wer
-from training.evaluation.evaluate import known_number
 from training.evaluation.normalise import normaliser
 from training.evaluation.predict import described, transcripts
 from training.models.recorded import Opened, open_model, resolve_model
@@ -265,7 +265,7 @@ def _rows(speeds: Sequence[Speed], difference: bootstrap.Interval) -> list[dict[
 
 
 def _interval(found: bootstrap.Interval) -> dict[str, object]:
-    low, high = known_number(found.low), known_number(found.high)
+    low, high = finite(found.low), finite(found.high)
     return {"value": found.value, "low": low, "high": high, "level": found.level, "speakers": found.blocks}
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import audio_digest, digest_of
 from lineage.manifests import RowRefused, open_manifest
 from lineage.manifests.audiofolder import AUDIO
@@ -153,7 +154,10 @@ def listen(
             "traffic": digest_of(sorted(h.key for h in heard)),
             "utterances": len(heard),
             "refused": len(refused),
-            "figures": {name: _plain(figure) for name, figure in figures.items()},
+            "figures": {
+                name: finite({"value": f.value, "low": f.low, "high": f.high, "blocks": f.blocks})
+                for name, f in figures.items()
+            },
         }
     return Trial(run.id, ids[0], ids[1], len(heard), figures, tuple(refused))
 
@@ -206,9 +210,3 @@ def _figures(heard: Sequence[_Heard], text: Normaliser, options: dict[str, Any])
         name: bootstrap.ratio(above, below, blocks, **options)
         for name, (above, below) in zip(METRICS, parts, strict=True)
     }
-
-
-def _plain(figure: bootstrap.Interval) -> dict[str, Any]:
-    """As JSON, which has no NaN."""
-    ends = {"value": figure.value, "low": figure.low, "high": figure.high}
-    return {**{k: None if np.isnan(v) else v for k, v in ends.items()}, "blocks": figure.blocks}

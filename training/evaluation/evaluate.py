@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.store import Store
@@ -145,8 +146,8 @@ def metric_row(figure: Figure, predictions: Predictions) -> dict[str, object]:
         "slice": figure.slice,
         "metric": figure.metric,
         "value": interval.value,
-        "low": known_number(interval.low),
-        "high": known_number(interval.high),
+        "low": finite(interval.low),
+        "high": finite(interval.high),
         "level": interval.level,
         "speakers": interval.blocks,
         "samples": figure.samples,
@@ -154,11 +155,6 @@ def metric_row(figure: Figure, predictions: Predictions) -> dict[str, object]:
         "normaliser": figure.normaliser,
         "total": figure.total,
     }
-
-
-def known_number(value: float) -> float | None:
-    """JSON and SQL have no NaN."""
-    return None if np.isnan(value) else float(value)
 
 
 def columns(table: pa.Table, *names: str) -> list[Floats]:

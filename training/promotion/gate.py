@@ -38,6 +38,7 @@ from pydantic import Field, field_validator
 
 from lineage.aliases import alias_name
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.people import policy
 from lineage.people.obligations import mark_late, unfit
 from lineage.selection import slices
@@ -46,7 +47,6 @@ from lineage.store import Store
 from lineage.written import Written
 from training.comparison.compare import Contrast, compare
 from training.evaluation import slices as cuts
-from training.evaluation.evaluate import known_number
 from training.evaluation.normalise import normaliser
 from training.evaluation.predict import described
 from training.models.recorded import Model, behind
@@ -226,9 +226,9 @@ def _compared(gate: Gate, population: SampleSet, contrasts: Iterable[Contrast]) 
             {
                 "set": population.digest,
                 "slice": c.slice,
-                "difference": known_number(d.value),
-                "low": known_number(d.low),
-                "high": known_number(d.high),
+                "difference": finite(d.value),
+                "low": finite(d.low),
+                "high": finite(d.high),
                 "level": d.level,
                 "speakers": d.blocks,
             }

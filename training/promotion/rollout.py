@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -40,6 +39,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lineage.errors import Conflict, EarmarkError, UnknownName
+from lineage.finite import finite
 from lineage.runs import RunInfo
 from lineage.store import Store
 from lineage.written import Written
@@ -118,8 +118,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, for a run's result."""
-        mean = None if math.isnan(self.difference.mean) else self.difference.mean
-        return {**asdict(self), "difference": {**asdict(self.difference), "mean": mean}}
+        value: dict[str, Any] = finite(asdict(self))
+        return value
 
 
 def arm(rollout: str, key: str, share: float) -> Arm:
