@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
 
 from earmark.cli.evaluation import MODEL, DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import percent, print_rows, progress, say, short, span
 from lineage.finite import finite
-from lineage.selection.sets import SampleSet, resolve_set
-from lineage.selection.slices import parse_slices, select
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="accent=scot, accent=*, or SQL; repeatable.")]
@@ -50,9 +47,11 @@ def evaluate(
 ) -> None:
     """Error rates of a model on a set, by slice, with speaker-block bootstrap intervals; --json prints every figure."""
     from training.evaluation.evaluate import evaluate as measure_errors
+    from training.evaluation.slices import wanted
 
     opened = Store.open(store)
-    population, cuts = _slices(opened, set_ref, slice_)
+    population = resolve_set(opened, set_ref)
+    cuts = wanted(opened, slice_ or (), population.digest)
     with progress(f"evaluating on {population.name}") as report:
         done = measure_errors(
             opened, model, population.digest, slices=cuts, normalise=normaliser, beside=beside, entities=entities or (),
@@ -108,9 +107,11 @@ def compare(
 ) -> None:
     """Which of two models is better on the same utterances, by slice: speaker-block bootstrap and MAPSSWE, with Holm."""
     from training.comparison.compare import compare as contrast
+    from training.evaluation.slices import wanted
 
     opened = Store.open(store)
-    population, cuts = _slices(opened, set_ref, slice_)
+    population = resolve_set(opened, set_ref)
+    cuts = wanted(opened, slice_ or (), population.digest)
     with progress(f"comparing on {population.name}") as report:
         done = contrast(
             opened, first, second, population.digest, slices=cuts, normalise=normaliser, device=device, threads=threads,
@@ -158,11 +159,12 @@ def forgetting(
 ) -> None:
     """What a model has forgotten of what those that it continues had learnt: WER before and after, by old set and slice."""
     from training.comparison.forgetting import forgetting as measured
+    from training.evaluation.slices import wanted
 
     opened = Store.open(store)
     with progress("measuring what was forgotten") as report:
         done = measured(
-            opened, model, on or (), slices=lambda s: _slices(opened, s.digest, slice_)[1], normalise=normaliser,
+            opened, model, on or (), slices=lambda s: wanted(opened, slice_ or (), s.digest), normalise=normaliser,
             device=device, threads=threads, progress=report,
         )  # fmt: skip
     if as_json:
@@ -253,13 +255,6 @@ def measure(
         f"{done.utterances} utterances one by one, {threads} thread(s), features included; int8 − float32: "
         f"{100 * done.difference.value:+.2f} points of WER ({_span(done.difference)})"
     )
-
-
-def _slices(store: Store, set_ref: str, texts: list[str] | None) -> tuple[SampleSet, Mapping[str, pa.Array] | None]:
-    """The set, and the slices asked for; None where the attributes shall say which."""
-    population = resolve_set(store, set_ref)
-    wanted = parse_slices(store, texts or (), population.digest)
-    return population, {s.name: select(store, s, population.digest) for s in wanted} or None
 
 
 def _plain(figure: Any) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from lineage.people.policy import Policy
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.selection.splits import folds as cut
 from lineage.store import Store
-from training.evaluation.predict import Predictions, predict
+from training.evaluation.evaluate import word_errors
+from training.evaluation.predict import Predictions, described, predict, speakers_of
 from training.fit import TrainedModel, train
 from training.prepare import prepare
 from training.progress import Progress, silent
@@ -105,7 +106,8 @@ def _together(
     seed: int,
 ) -> CrossValidation:
     rows = pa.concat_tables([p.table for p in predictions])
-    interval = bootstrap.ratio(_errors(rows), rows["words"].to_numpy(), _speakers(store, rows), seed=seed)
+    speakers = [speakers_of(described(store, p.table["sample_id"].combine_chunks())) for p in predictions]
+    interval = bootstrap.ratio(word_errors(rows), rows["words"].to_numpy(), np.concatenate(speakers), seed=seed)
     words = int(rows["words"].to_numpy().sum())
     settings = {
         "recipe": recipe.model_dump(mode="json"),
@@ -132,22 +134,6 @@ def _together(
     return CrossValidation(run.id, False, tuple(done), interval, words)
 
 
-def _errors(rows: pa.Table) -> bootstrap.Floats:
-    parts = [rows[name].to_numpy() for name in ("substitutions", "deletions", "insertions")]
-    errors: bootstrap.Floats = np.sum(parts, axis=0, dtype=np.float64)
-    return errors
-
-
 def _wer(rows: pa.Table) -> float:
     words = rows["words"].to_numpy().sum()
-    return float(_errors(rows).sum() / words) if words else float("nan")
-
-
-def _speakers(store: Store, rows: pa.Table) -> list[object]:
-    found = store.sql(
-        "SELECT w.place, any_value(speaker_key) AS speaker_key FROM wanted w LEFT JOIN samples USING (sample_id)"
-        " GROUP BY w.place ORDER BY w.place",
-        tables={"wanted": pa.table({"sample_id": rows["sample_id"], "place": np.arange(rows.num_rows)})},
-    )
-    speakers: list[object] = found["speaker_key"].to_pylist()
-    return speakers
+    return float(word_errors(rows).sum() / words) if words else float("nan")

@@ -37,7 +37,7 @@ from lineage.store import Store
 from training.data.corpus import languages_of
 from training.evaluation import wer
 from training.evaluation.normalise import normaliser
-from training.evaluation.predict import described, transcripts
+from training.evaluation.predict import described, speakers_of, transcripts
 from training.models.recorded import Opened, open_model, resolve_model
 from training.progress import Progress, silent
 from training.statistics import bootstrap
@@ -117,7 +117,7 @@ def measure(
     every = members(store, data.digest)
     ids = every.take(np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(np.int64)))
     references = [text(t) for t in transcripts(store, ids)]
-    speakers = np.array(described(store, ids)["speaker_key"].to_pylist(), dtype=object)
+    speakers = speakers_of(described(store, ids))
     settings = {
         "model": record.model_id,
         "set": data.digest,

@@ -40,7 +40,7 @@ from training.evaluation.normalise import Normaliser, normaliser
 from training.evaluation.predict import temperature_of
 from training.families import Decoded, Family, Features
 from training.loops.determinism import deterministic, pick_device
-from training.models.recorded import Opened, open_model, resolve_model
+from training.models.recorded import Opened, open_model, resolve_two
 from training.progress import Progress, silent
 from training.statistics import bootstrap
 
@@ -120,10 +120,7 @@ def listen(
     Raises:
         EarmarkError: no such model, both are one, or there is no sound that can be heard.
     """
-    records = [resolve_model(store, ref) for ref in (first, second)]
-    ids = [r.model_id for r in records]
-    if ids[0] == ids[1]:
-        raise EarmarkError(f"'{first}' and '{second}' are one model, {ids[0][:12]} — give two")
+    ids = [m.model_id for m in resolve_two(store, first, second)]
     text = normaliser(normalise)
     place = pick_device(device)
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())

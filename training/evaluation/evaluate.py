@@ -28,8 +28,8 @@ from training.evaluation import slices as cuts
 from training.evaluation.entities import Terms, read_terms, tagged, tallies
 from training.evaluation.figures import PARTS, Amount, Figure, Floats, Measured, Resampling, figures
 from training.evaluation.hearing import BATCH
-from training.evaluation.normalise import Normaliser, normaliser
-from training.evaluation.predict import Predictions, described, predict, spoken_and_heard
+from training.evaluation.normalise import Normaliser
+from training.evaluation.predict import Predictions, described, predict, speakers_of, spoken_and_heard
 from training.evaluation.slices import WHOLE, Mask, Slices
 from training.progress import Progress, silent
 from training.statistics import bootstrap
@@ -162,6 +162,11 @@ def columns(table: pa.Table, *names: str) -> list[Floats]:
     return [table[n].to_numpy().astype(np.float64) for n in names]
 
 
+def word_errors(table: pa.Table) -> Floats:
+    """Word errors of each utterance, of whatever kind."""
+    return np.asarray(np.sum(columns(table, *PARTS), axis=0))
+
+
 def _measured(
     store: Store,
     predictions: Predictions,
@@ -180,7 +185,7 @@ def _measured(
         "sentence_accuracy": Amount((errors == 0).astype(np.float64), np.ones(len(words))),
         "loss": Amount(loss, words),
     }
-    text = normaliser(predictions.normaliser.partition("@")[0])
+    text = predictions.text
     texts = spoken_and_heard(store, predictions)
     ids = table["sample_id"].to_pylist()
     gone = ("", "", ())
@@ -197,10 +202,8 @@ def _measured(
         rates |= _entity_rates(alignments, [own.get(i, {}) for i in ids], lists, text)
     second = None
     if other is not None:
-        their_words, *theirs = columns(other.table, "words", *PARTS)
-        second = (other.normaliser, Amount(np.sum(theirs, axis=0), their_words))
-    speakers = np.array(known["speaker_key"].to_pylist(), dtype=object)
-    return Measured(speakers, words, rates, predictions.normaliser, outcomes, second)
+        second = (other.normaliser, Amount(word_errors(other.table), columns(other.table, "words")[0]))
+    return Measured(speakers_of(known), words, rates, predictions.normaliser, outcomes, second)
 
 
 def _entity_rates(

@@ -79,6 +79,18 @@ def resolve_model(store: Store, ref: str) -> Model:
     return next((m for m in reversed(same) if m.name == ref), same[-1])
 
 
+def resolve_two(store: Store, first: str, second: str) -> tuple[Model, Model]:
+    """Two models that are to be told apart.
+
+    Raises:
+        EarmarkError: no such models, or both are one.
+    """
+    a, b = resolve_model(store, first), resolve_model(store, second)
+    if a.model_id == b.model_id:
+        raise EarmarkError(f"'{first}' and '{second}' are one model, {a.model_id[:12]} — give two")
+    return a, b
+
+
 def behind(store: Store, model: Model) -> list[Model]:
     """A model and those that it was trained from, and they from, as far as they are on record."""
     made = {key: m for m in models(store) for key in (m.model_id, m.artifact)}
