@@ -10,7 +10,7 @@ import typer
 
 from earmark.cli.evaluation import MetricOption, OnOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_json, print_rows, progress, say, short, span
+from earmark.cli.output import print_json, print_rows, progress, say, say_failures, short, span
 from earmark.cli.spreading import WORKERS, AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
@@ -244,14 +244,8 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(f"stopped by the budget: {done.stopped}; what is open then is not identifiable")
     if done.amends is not None:
         say(f"amends plan {short(done.amends)}: its hypotheses were written when results of that one were on record")
-    say_failures(done)
+    say_failures(done.failures)
     say_status(done)
-
-
-def say_failures(done: AuditReport) -> None:
-    """A line for each retraining that could not be done."""
-    for name, error in done.failures.items():
-        say(f"failed: {name}: {error.strip().splitlines()[-1]}")
 
 
 def say_status(done: AuditReport) -> None:

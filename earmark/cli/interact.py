@@ -9,7 +9,7 @@ import typer
 
 from earmark.cli.evaluation import MetricOption, OnOption, SeedsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
-from earmark.cli.output import print_json, print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, say_failures, short
 from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
@@ -106,8 +106,7 @@ def interact(
         say(f"Caution: {caution}.")
     say(f"game {short(done.game)}, by {done.method}: {done.retrainings} retrainings, {done.trained} of them new, "
         f"{done.wall_s:.0f} s")  # fmt: skip
-    for name, error in done.failures.items():
-        say(f"failed: {name}: {error.strip().splitlines()[-1]}")
+    say_failures(done.failures)
 
 
 def _sampling(row: Interaction) -> str:

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -110,6 +110,12 @@ def span(low: float | None, high: float | None, how: str = "+.1f") -> str:
 def say(text: str) -> None:
     """One line for a person."""
     console().print(text, highlight=False)
+
+
+def say_failures(failures: Mapping[str, str]) -> None:
+    """A line for each retraining that could not be done."""
+    for name, error in failures.items():
+        say(f"failed: {name}: {error.strip().splitlines()[-1]}")
 
 
 @contextmanager
