@@ -121,12 +121,12 @@ def whatif(
     as_json: JsonOption = False,
 ) -> None:
     """What the error rate would be with more hours of a slice, by a learning curve through retrainings on fewer."""
-    from influence.causes.forecast import whatif as run
+    from influence.causes.forecast import forecast
     from training.recipe import Recipe
 
     with progress("retraining") as report:
-        done = run(
-            Store.open(store), Recipe.load(recipe), slice_, hours, evaluation=evaluation or (), weights=weight or (),
+        done = forecast(
+            Store.open(store), Recipe.load(recipe), [slice_], hours, evaluation=evaluation or (), weights=weight or (),
             goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
             spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
@@ -153,13 +153,13 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """What to collect next: training slices by expected reduction of the error rate per hour."""
-    from influence.causes.forecast import collect as run
+    from influence.causes.forecast import forecast
     from training.recipe import Recipe
 
     with progress("retraining") as report:
-        done = run(
-            Store.open(store), Recipe.load(recipe), slice_, hours=hours, evaluation=evaluation or (), weights=weight or (),
-            goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
+        done = forecast(
+            Store.open(store), Recipe.load(recipe), slice_, () if hours is None else [hours], evaluation=evaluation or (),
+            weights=weight or (), goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
             spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
     _print(done, as_json)
