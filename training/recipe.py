@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lineage.errors import EarmarkError
 from lineage.written import Written
 from training.data.augment import Augmentation
 from training.data.specaugment import SpecAugment
@@ -216,6 +217,19 @@ class Recipe(Written):
         """The fields on which the weights depend, as JSON."""
         unsaid = {"steps"} if self.steps is None else set()
         return self.model_dump(mode="json", exclude={*NOT_IN_WEIGHTS, *unsaid})
+
+    def tested_on(self, ref: str | None = None) -> str:
+        """The set to look at errors on: `ref`, or else the first of those named.
+
+        Raises:
+            EarmarkError: there is neither.
+        """
+        chosen = ref or next(iter(self.evaluate), None)
+        if chosen is None:
+            raise EarmarkError(
+                f"recipe {self.name} names no evaluation set — add 'evaluate', or say which set to look at"
+            )
+        return chosen
 
     def variant(self, **changes: Any) -> Self:
         """The same recipe but for some fields, checked again."""

@@ -27,6 +27,7 @@ from typing import Any, Literal
 
 from lineage.chain import SCHEME
 from lineage.errors import EarmarkError, UnknownName
+from lineage.finite import finite
 from lineage.ids import halves, id_array, sort_unique, without
 from lineage.people.policy import Policy
 from lineage.selection.consumed import run_of
@@ -34,7 +35,6 @@ from lineage.selection.sets import members, resolve_set, sample_sets
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.compare import compare
-from training.evaluation.evaluate import known_number
 from training.fit import Replays, train
 from training.loops.changes import again as again_as
 from training.models.base import Base, find_base
@@ -264,8 +264,8 @@ class _Replay:
             whole = done.contrast()
             d = whole.difference
             yield Moved(
-                data.digest, data.name, 0, known_number(whole.second), known_number(whole.first), known_number(d.value),
-                known_number(d.low), known_number(d.high), d.blocks,
+                data.digest, data.name, 0, finite(whole.second), finite(whole.first), finite(d.value),
+                finite(d.low), finite(d.high), d.blocks,
             )  # fmt: skip
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.options import DEFAULT_STORE, JsonOption, PolicyOption, StoreOption, TrainingArgument, policy_in
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from lineage.errors import EarmarkError
 from lineage.machine import rebuild
-from lineage.people.policy import Policy
 from lineage.selection.consumed import run_of
 from lineage.store import Store
 
@@ -30,21 +27,22 @@ def register(app: typer.Typer) -> None:
 
 
 def replay(
-    run: Annotated[str, typer.Argument(help="A training run, or its model: name, id, or the beginning of one.")],
+    run: TrainingArgument,
     store: StoreOption = DEFAULT_STORE,
     threads: Annotated[int | None, typer.Option(help="Instead of the recorded number.", min=1)] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or auto, instead of the recorded one.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train again what a run trained, from the record alone; exit status 0: identical, 1: different, 2: impossible."""
     from training.replay import replay as do_again
 
-    rules = Policy.load(policy) if policy is not None else None
     with progress("replaying") as report:
-        found = do_again(Store.open(store), run, threads=threads, device=device, policy=rules, progress=report)
+        found = do_again(
+            Store.open(store), run, threads=threads, device=device, policy=policy_in(policy), progress=report
+        )
     if as_json:
-        sys.stdout.write(json.dumps(found.to_json(), indent=1) + "\n")
+        print_json(found.to_json())
     else:
         _tell(found)
     status = {"identical": 0, "different": 1, "impossible": 2}[found.verdict]

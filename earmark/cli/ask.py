@@ -11,7 +11,7 @@ import duckdb
 import typer
 from rich.tree import Tree
 
-from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption, TrainingArgument
 from earmark.cli.output import console, print_rows, say, short
 from lineage import aliases, graph, reference, schema, sql
 from lineage.chain import chain
@@ -162,7 +162,7 @@ def _set_of(store: Store, ref: str) -> sets.SampleSet:
 
 
 def consumed(
-    run: Annotated[str, typer.Argument(help="A training run, or its model: name, id, or the beginning of one.")],
+    run: TrainingArgument,
     planned: Annotated[
         str | None, typer.Option(help="The set that was planned; default: the one that the run names.")
     ] = None,

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    WORKERS,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    MetricOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.evaluation import MetricOption, OnOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.output import print_json, print_rows, progress, say, say_failures, short, span
+from earmark.cli.spreading import WORKERS, AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +28,6 @@ SliceOption = Annotated[
 EvalOption = Annotated[
     list[str] | None, typer.Option("--eval", help="Slices of the errors; default: the same, and all.")
 ]
-OnOption = Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")]
 SeedsOption = Annotated[int | None, typer.Option(help="Paired seeds; default 3.")]
 ControlsOption = Annotated[int | None, typer.Option(help="Random removals of each size per seed; default 2.")]
 MarginOption = Annotated[
@@ -141,7 +131,7 @@ def check(
         "budget": asked.budget.model_dump(exclude_none=True),
     }
     if as_json:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        print_json(value)
         return
     say(f"plan {short(asked.digest)}{', on record' if drawn.run_id else ''}: {len(drawn.comparisons)} interventions")
     for h in asked.hypotheses:
@@ -217,14 +207,14 @@ def _print(done: AuditReport, as_json: bool) -> None:
         value |= {"hypotheses": [h.to_json() for h in done.hypotheses], "checks": [c.__dict__ for c in done.checks]}
         value |= {"effects": [e.__dict__ for e in done.effects]}
         value |= {"causes": [_caused(j) for j in done.causes]}
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+        print_json(value)
         return
     rows = [
         {
             "intervention": e.phrase,
             "on": e.eval_slice,
             "Δ WER": f"{100 * e.estimate:+.1f}",
-            "interval": _span(e.low, e.high),
+            "interval": span(e.low, e.high),
             "random": "" if e.control is None else f"{100 * e.control:+.1f}",
             "p": f"{e.p_adjusted:.3f}",
             **({} if e.looks is None else {"seeds": str(e.seeds)}),
@@ -254,14 +244,8 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(f"stopped by the budget: {done.stopped}; what is open then is not identifiable")
     if done.amends is not None:
         say(f"amends plan {short(done.amends)}: its hypotheses were written when results of that one were on record")
-    say_failures(done)
+    say_failures(done.failures)
     say_status(done)
-
-
-def say_failures(done: AuditReport) -> None:
-    """A line for each retraining that could not be done."""
-    for name, error in done.failures.items():
-        say(f"failed: {name}: {error.strip().splitlines()[-1]}")
 
 
 def say_status(done: AuditReport) -> None:
@@ -275,7 +259,3 @@ def _caused(judged: Judged) -> dict[str, Any]:
     from influence.causes.compared import plain
 
     return {**judged.to_json(), "found": None if judged.report is None else plain(judged.report)}
-
-
-def _span(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"

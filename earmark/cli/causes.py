@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, OnOption, SeedsOption, ThreadsOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
+from earmark.cli.output import percent, print_json, print_rows, progress, say, short, span
+from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -31,9 +22,6 @@ WeightOption = Annotated[
     list[float] | None, typer.Option("--weight", help="Weight of each --eval in the target's mean, in their order.")
 ]
 WorstOption = Annotated[bool, typer.Option("--worst", help="The target is the --eval slice that is served worst now.")]
-OnOption = Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")]
-SeedsOption = Annotated[int, typer.Option(help="Paired seeds.")]
-RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +77,7 @@ def gap(
         drawn = drawing.svg if draw.suffix == ".svg" else drawing.dot
         draw.write_text(drawn(graph, [slice_.partition("=")[0].strip()], found.adjusted_for), encoding="utf-8")
     if as_json:
-        sys.stdout.write(json.dumps({"run": done.run_id, **plain(done)}, indent=1) + "\n")
+        print_json({"run": done.run_id, **plain(done)})
         return
     rows = [_gap_row("raw", found.raw)]
     if not found.overlap.whole:
@@ -133,12 +121,12 @@ def whatif(
     as_json: JsonOption = False,
 ) -> None:
     """What the error rate would be with more hours of a slice, by a learning curve through retrainings on fewer."""
-    from influence.causes.forecast import whatif as run
+    from influence.causes.forecast import forecast
     from training.recipe import Recipe
 
     with progress("retraining") as report:
-        done = run(
-            Store.open(store), Recipe.load(recipe), slice_, hours, evaluation=evaluation or (), weights=weight or (),
+        done = forecast(
+            Store.open(store), Recipe.load(recipe), [slice_], hours, evaluation=evaluation or (), weights=weight or (),
             goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
             spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
@@ -165,13 +153,13 @@ def collect(
     as_json: JsonOption = False,
 ) -> None:
     """What to collect next: training slices by expected reduction of the error rate per hour."""
-    from influence.causes.forecast import collect as run
+    from influence.causes.forecast import forecast
     from training.recipe import Recipe
 
     with progress("retraining") as report:
-        done = run(
-            Store.open(store), Recipe.load(recipe), slice_, hours=hours, evaluation=evaluation or (), weights=weight or (),
-            goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
+        done = forecast(
+            Store.open(store), Recipe.load(recipe), slice_, () if hours is None else [hours], evaluation=evaluation or (),
+            weights=weight or (), goal="worst" if worst else "mean", evaluation_set=on, seeds=seeds,
             spread=spread(workers, executor, address), progress=report,
         )  # fmt: skip
     _print(done, as_json)
@@ -181,7 +169,7 @@ def _print(done: Any, as_json: bool) -> None:
     if as_json:
         value = {"run": done.run_id, "target": done.target, "coverage": done.coverage, "measured": done.measured}
         value |= {"forecasts": [asdict(r) for r in done.rows]}
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
         return
     print_rows(
         [
@@ -190,9 +178,9 @@ def _print(done: Any, as_json: bool) -> None:
                 "hours": f"{r.hours_now:.3g} + {r.hours_more:.3g}",
                 "WER % now": round(100 * r.wer_now, 2),
                 "then": round(100 * r.wer_then, 2),
-                "interval": _span(r.wer_then_low, r.wer_then_high, ".1f"),
+                "interval": span(r.wer_then_low, r.wer_then_high, ".1f"),
                 "points per hour": f"{100 * r.per_hour:.3g}",
-                "interval per hour": _span(r.per_hour_low, r.per_hour_high, ".3g"),
+                "interval per hour": span(r.per_hour_low, r.per_hour_high, ".3g"),
                 "beware": r.caution,
             }
             for r in sorted(done.rows, key=lambda r: r.hours_more)  # of as many hours, as they are ranked
@@ -206,10 +194,5 @@ def _print(done: Any, as_json: bool) -> None:
 
 
 def _gap_row(name: str, interval: Any) -> dict[str, Any]:
-    plain = {"low": interval.low, "high": interval.high}
-    ends = {k: None if v != v else round(100 * v, 2) for k, v in plain.items()}
-    return {"gap": name, "points": round(100 * interval.value, 2), **ends, "speakers": interval.blocks}
-
-
-def _span(low: float | None, high: float | None, how: str) -> str:
-    return "" if low is None or high is None else f"{100 * low:{how}} to {100 * high:{how}}"
+    points = {"points": percent(interval.value), "low": percent(interval.low), "high": percent(interval.high)}
+    return {"gap": name, **points, "speakers": interval.blocks}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from lineage.errors import EarmarkError
 from lineage.selection import algebra
 from lineage.store import Store
@@ -67,7 +67,7 @@ def ingest(
         value = {"set": done.set.digest, "name": done.set.name, "run": done.run_id, "accepted": done.accepted}
         value |= {"same_sound": done.same_sound, "near": done.near}
         value |= {"new": done.new, "refused": done.refused, "complaints": done.complaints, "notes": done.notes}
-        sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+        print_json(value)
         return
     _complain(done.complaints, as_json)
     for note in done.notes:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
+from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import plain, print_rows, progress, say, short
+from earmark.cli.output import plain, print_json, print_rows, progress, say, short, span
+from lineage.finite import finite
 from lineage.store import Store
 
 
@@ -56,10 +56,10 @@ def discover(
             clusters=clusters, support=support, seed=seed, screening=screening, progress=report, **options,
         )  # fmt: skip
     if as_json:
-        found = [{**asdict(f), "gap": {k: _known(v) for k, v in asdict(f.gap).items()}} for f in done.found]
+        found = [asdict(f) for f in done.found]
         value: dict[str, Any] = {"run": done.run_id, "model": done.model_id, "by": done.by, "wer": done.wer}
         value |= {"searched": done.searched.name, "tested": done.tested.name, "shared_speakers": done.shared_speakers}
-        sys.stdout.write(json.dumps(plain({**value, "slices": found}), ensure_ascii=False, indent=1) + "\n")
+        print_json(plain({**value, "slices": finite(found)}))
         return
     say(f"model {short(done.model_id)}: searched {done.searched.name} (WER {100 * done.wer:.1f} %), tested on "
         f"{done.tested.name}")  # fmt: skip
@@ -74,7 +74,7 @@ def discover(
                 "WER %": f"{100 * f.candidate.wer:.1f}",
                 "words": f.candidate.words,
                 "gap on other data": "" if math.isnan(f.gap.value) else f"{100 * f.gap.value:+.1f}",
-                "interval": "" if math.isnan(f.gap.low) else f"{100 * f.gap.low:+.1f} to {100 * f.gap.high:+.1f}",
+                "interval": span(f.gap.low, f.gap.high),
                 "speakers": f.gap.speakers,
                 "p": f"{f.gap.p_adjusted:.3f}",
                 "": "confirmed" if f.gap.confirmed else f"not confirmed: {f.gap.reason}",
@@ -93,7 +93,3 @@ def discover(
             say(f"{f.candidate.name}: --slice {json.dumps(f.candidate.predicate, ensure_ascii=False)}")
     correction = "Benjamini–Hochberg" if screening else "Holm"
     say(f"Gap: points of WER above the rest of the tested set; p by {correction} over the slices listed.")
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value

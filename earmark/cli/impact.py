@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, SampleOption, SourceOption, StoreOption
 from earmark.cli.output import plain, print_rows, say, short
 from lineage import graph
 from lineage.errors import EarmarkError, UnknownName
@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
 
 def impact(
     speaker: Annotated[str | None, typer.Option(help="A speaker: name, or the beginning of a speaker_key.")] = None,
-    sample: Annotated[str | None, typer.Option(help="A sample id, or the beginning of one.")] = None,
-    source: Annotated[str | None, typer.Option(help="A source: everything that came from it.")] = None,
+    sample: SampleOption = None,
+    source: SourceOption = None,
     licence: Annotated[
         str | None, typer.Option(help="A licence: everything under it, be it one of several terms.")
     ] = None,

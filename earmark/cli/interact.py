@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    MetricOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.evaluation import MetricOption, OnOption, SeedsOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, RecipeArgument, StoreOption
+from earmark.cli.output import print_json, print_rows, progress, say, say_failures, short
+from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
 if TYPE_CHECKING:
@@ -40,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def interact(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: RecipeArgument,
     slice_: Annotated[
         list[str], typer.Option("--slice", help="The slices, disjoint: accent=scot, accent=*, or SQL; repeatable.")
     ],
@@ -58,8 +48,8 @@ def interact(
         bool, typer.Option("--partition", help="Cut overlapping slices into disjoint parts instead of refusing them.")
     ] = False,
     evaluation: Annotated[list[str] | None, typer.Option("--eval", help="Slices of the errors; default: all.")] = None,
-    on: Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")] = None,
-    seeds: Annotated[int, typer.Option(help="Paired seeds.")] = 3,
+    on: OnOption = None,
+    seeds: SeedsOption = 3,
     generalise: Annotated[
         str, typer.Option(help="'speakers' like those tested, or 'utterances' of these.")
     ] = "speakers",
@@ -87,7 +77,7 @@ def interact(
     if as_json:
         value: dict[str, Any] = {"game": done.game, "run": done.run_id, "method": done.method}
         value |= {"retrainings": done.retrainings, "trained": done.trained, "failures": dict(done.failures)}
-        sys.stdout.write(json.dumps({**value, "rows": [asdict(r) for r in done.rows]}, indent=1) + "\n")
+        print_json({**value, "rows": [asdict(r) for r in done.rows]})
         return
     rows = [r for r in done.rows if r.metric in (metric or ["wer"])]
     sequence = list(SAID)
@@ -116,8 +106,7 @@ def interact(
         say(f"Caution: {caution}.")
     say(f"game {short(done.game)}, by {done.method}: {done.retrainings} retrainings, {done.trained} of them new, "
         f"{done.wall_s:.0f} s")  # fmt: skip
-    for name, error in done.failures.items():
-        say(f"failed: {name}: {error.strip().splitlines()[-1]}")
+    say_failures(done.failures)
 
 
 def _sampling(row: Interaction) -> str:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
 
+from earmark.cli.evaluation import MODEL, DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
-from lineage.selection.sets import SampleSet, resolve_set
-from lineage.selection.slices import parse_slices, select
+from earmark.cli.output import percent, print_rows, progress, say, short, span
+from lineage.finite import finite
+from lineage.selection.sets import resolve_set
 from lineage.store import Store
 
-ModelArgument = Annotated[str, typer.Argument(help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="accent=scot, accent=*, or SQL; repeatable.")]
-NormaliserOption = Annotated[str, typer.Option(help="Text normaliser: none, basic, whisper, whisper-english.")]
-ThreadsOption = Annotated[int, typer.Option(help="Arithmetic threads.", min=1)]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 
 RATES = {"wer": "WER %", "cer": "CER %", "sentence_accuracy": "sentences %", "entity_accuracy": "entities %"}
 MEANS = {"wer_by_speaker": "by speaker %", "wer_macro": "mean of slices %"}
@@ -53,9 +47,11 @@ def evaluate(
 ) -> None:
     """Error rates of a model on a set, by slice, with speaker-block bootstrap intervals; --json prints every figure."""
     from training.evaluation.evaluate import evaluate as measure_errors
+    from training.evaluation.slices import wanted
 
     opened = Store.open(store)
-    population, cuts = _slices(opened, set_ref, slice_)
+    population = resolve_set(opened, set_ref)
+    cuts = wanted(opened, slice_ or (), population.digest)
     with progress(f"evaluating on {population.name}") as report:
         done = measure_errors(
             opened, model, population.digest, slices=cuts, normalise=normaliser, beside=beside, entities=entities or (),
@@ -75,23 +71,23 @@ def evaluate(
     rows = []
     for name in dict.fromkeys(f.slice for f in done.figures if f.metric == "wer"):
         whole = values[name, "wer"]
-        row: dict[str, Any] = {"slice": name, "WER %": _percent(whole.interval.value), **_ends(whole.interval)}
+        row: dict[str, Any] = {"slice": name, "WER %": percent(whole.interval.value), **_ends(whole.interval)}
         for metric, title in [*list(RATES.items())[1:], ("wer_by_speaker", MEANS["wer_by_speaker"])]:
             if metric in there:
                 found = values.get((name, metric))
-                row[title] = None if found is None else _percent(found.interval.value)
+                row[title] = None if found is None else percent(found.interval.value)
         found = values.get((name, "ece_word"))
-        row["ECE %"] = None if found is None else _percent(found.interval.value)
+        row["ECE %"] = None if found is None else percent(found.interval.value)
         rows.append({**row, "utterances": whole.samples, "words": whole.words, "speakers": whole.interval.blocks})
     print_rows(rows)
     for f in done.figures:
-        span = f"{_percent(f.interval.value)} % ({_span(f.interval)})"
+        figure = f"{percent(f.interval.value)} % ({_span(f.interval)})"
         if f.metric == "wer_macro":
-            say(f"mean over {f.slice}: WER {span}")
+            say(f"mean over {f.slice}: WER {figure}")
         elif f.metric.startswith("entity_accuracy:") and f.slice == "all":
-            say(f"entities of kind {f.metric.partition(':')[2]}: {span} of {f.total} heard whole")
+            say(f"entities of kind {f.metric.partition(':')[2]}: {figure} of {f.total} heard whole")
         elif f.metric == "wer_beside" and f.slice == "all":
-            say(f"WER under {f.normaliser}: {span}")
+            say(f"WER under {f.normaliser}: {figure}")
         elif f.metric == "wer_beside_difference" and f.slice == "all":
             say(
                 f"  that is {100 * f.interval.value:+.2f} points beside {done.predictions.normaliser} ({_span(f.interval)})"
@@ -99,9 +95,7 @@ def evaluate(
 
 
 def compare(
-    first: Annotated[
-        str, typer.Argument(metavar="MODEL_A", help="A model: name, @ALIAS, NAME@VERSION, or the beginning of its id.")
-    ],
+    first: Annotated[str, typer.Argument(metavar="MODEL_A", help=MODEL)],
     second: Annotated[str, typer.Argument(metavar="MODEL_B", help="Another.")],
     set_ref: Annotated[str, typer.Argument(metavar="SET", help="The set to compare them on.")],
     store: StoreOption = DEFAULT_STORE,
@@ -113,28 +107,30 @@ def compare(
 ) -> None:
     """Which of two models is better on the same utterances, by slice: speaker-block bootstrap and MAPSSWE, with Holm."""
     from training.comparison.compare import compare as contrast
+    from training.evaluation.slices import wanted
 
     opened = Store.open(store)
-    population, cuts = _slices(opened, set_ref, slice_)
+    population = resolve_set(opened, set_ref)
+    cuts = wanted(opened, slice_ or (), population.digest)
     with progress(f"comparing on {population.name}") as report:
         done = contrast(
             opened, first, second, population.digest, slices=cuts, normalise=normaliser, device=device, threads=threads,
             progress=report,
         )  # fmt: skip
     if as_json:
-        print_rows([_finite(asdict(c)) for c in done.contrasts], as_json=True)
+        print_rows([finite(asdict(c)) for c in done.contrasts], as_json=True)
         return
     rows = [
         {
             "slice": c.slice,
-            "A %": _percent(c.first),
-            "B %": _percent(c.second),
-            "A − B": _percent(c.difference.value),
+            "A %": percent(c.first),
+            "B %": percent(c.second),
+            "A − B": percent(c.difference.value),
             **_ends(c.difference),
-            "p": _number(c.p),
-            "p Holm": _number(c.p_adjusted),
-            "MAPSSWE p": _number(c.mapsswe.p),
-            "p Holm (MAPSSWE)": _number(c.mapsswe_adjusted),
+            "p": finite(c.p),
+            "p Holm": finite(c.p_adjusted),
+            "MAPSSWE p": finite(c.mapsswe.p),
+            "p Holm (MAPSSWE)": finite(c.mapsswe_adjusted),
             "segments": c.mapsswe.segments,
             "words": c.words,
             "speakers": c.difference.blocks,
@@ -163,17 +159,18 @@ def forgetting(
 ) -> None:
     """What a model has forgotten of what those that it continues had learnt: WER before and after, by old set and slice."""
     from training.comparison.forgetting import forgetting as measured
+    from training.evaluation.slices import wanted
 
     opened = Store.open(store)
     with progress("measuring what was forgotten") as report:
         done = measured(
-            opened, model, on or (), slices=lambda s: _slices(opened, s.digest, slice_)[1], normalise=normaliser,
+            opened, model, on or (), slices=lambda s: wanted(opened, slice_ or (), s.digest), normalise=normaliser,
             device=device, threads=threads, progress=report,
         )  # fmt: skip
     if as_json:
         rows = [
             {"set": f.data.name, "set_digest": f.data.digest, "model": f.comparison.first.model_id}
-            | {"before": f.before.model_id, **_finite(asdict(c))}
+            | {"before": f.before.model_id, **finite(asdict(c))}
             for f in done
             for c in f.comparison.contrasts
         ]
@@ -184,11 +181,11 @@ def forgetting(
             "set": f.data.name,
             "slice": c.slice,
             "before": f.before.name,
-            "before %": _percent(c.second),
-            "after %": _percent(c.first),
-            "forgotten": _percent(c.difference.value),
+            "before %": percent(c.second),
+            "after %": percent(c.first),
+            "forgotten": percent(c.difference.value),
             **_ends(c.difference),
-            "p Holm": _number(c.p_adjusted),
+            "p Holm": finite(c.p_adjusted),
             "words": c.words,
             "speakers": c.difference.blocks,
         }
@@ -238,7 +235,7 @@ def measure(
     with progress("measuring") as report:
         done = time_it(opened, model, set_ref, most=most, normalise=normaliser, threads=threads, progress=report)
     if as_json:
-        print_rows([_finite(asdict(s)) for s in done.speeds], as_json=True)
+        print_rows([finite(asdict(s)) for s in done.speeds], as_json=True)
         return
     rows = [
         {
@@ -248,7 +245,7 @@ def measure(
             "real-time factor": round(s.real_time_factor, 5),
             "peak MB": round(s.peak_bytes / 1e6, 1),
             "weights MB": round(s.weight_bytes / 1e6, 2),
-            "WER %": _percent(s.wer.value),
+            "WER %": percent(s.wer.value),
             **_ends(s.wer),
         }
         for s in done.speeds
@@ -260,21 +257,14 @@ def measure(
     )
 
 
-def _slices(store: Store, set_ref: str, texts: list[str] | None) -> tuple[SampleSet, Mapping[str, pa.Array] | None]:
-    """The set, and the slices asked for; None where the attributes shall say which."""
-    population = resolve_set(store, set_ref)
-    wanted = parse_slices(store, texts or (), population.digest)
-    return population, {s.name: select(store, s, population.digest) for s in wanted} or None
-
-
 def _plain(figure: Any) -> dict[str, Any]:
     interval = figure.interval
     return {
         "slice": figure.slice,
         "metric": figure.metric,
         "value": interval.value,
-        "low": _number(interval.low),
-        "high": _number(interval.high),
+        "low": finite(interval.low),
+        "high": finite(interval.high),
         "level": interval.level,
         "speakers": interval.blocks,
         "utterances": figure.samples,
@@ -285,25 +275,8 @@ def _plain(figure: Any) -> dict[str, Any]:
 
 
 def _ends(interval: Any) -> dict[str, float | None]:
-    return {"low %": _percent(interval.low), "high %": _percent(interval.high)}
+    return {"low %": percent(interval.low), "high %": percent(interval.high)}
 
 
 def _span(interval: Any) -> str:
-    if math.isnan(interval.low):
-        return "no interval: one speaker"
-    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"
-
-
-def _percent(value: float) -> float | None:
-    return None if math.isnan(value) else round(100 * value, 2)
-
-
-def _finite(value: Any) -> Any:
-    """A value as JSON, which has no NaN."""
-    if isinstance(value, dict):
-        return {name: _finite(v) for name, v in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return span(interval.low, interval.high, ".2f") or "no interval: one speaker"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.options import DEFAULT_STORE, JsonOption, PolicyOption, RecipeArgument, StoreOption, policy_in
+from earmark.cli.output import percent, print_json, print_rows, progress, say, short
 from lineage.people.policy import Policy
 from lineage.store import Store
 
@@ -26,11 +22,11 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: RecipeArgument,
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's seed.")] = None,
     threads: Annotated[int | None, typer.Option(help="Instead of the recipe's threads.")] = None,
-    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    policy: PolicyOption = None,
     resume: Annotated[
         bool, typer.Option(help="Go on from where a killed run of the same was; else begin anew.")
     ] = True,
@@ -49,7 +45,7 @@ def train(
     plan = Recipe.load(recipe)
     if threads is not None:
         plan = plan.variant(threads=threads)
-    rules = Policy.load(policy) if policy is not None else None
+    rules = policy_in(policy)
     if dry_run:
         _foretell(opened, plan, seed, rules, as_json)
         return
@@ -62,7 +58,7 @@ def train(
         value = {"model": trained.model_id, "run": trained.run_id, "reused": trained.reused, "path": str(trained.path)}
         value |= {"wer": {ref: e.wer for ref, e in evaluations.items()}}
         value |= {"compared": [s.__dict__ for s in siblings]}
-        sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+        print_json(value)
         return
     named = "" if trained.name == plan.name else f" under the name {trained.name}"
     say(f"model {trained.model_id}\n  run {trained.run_id}" + (f", on record already{named}" if trained.reused else ""))
@@ -79,7 +75,7 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
 
     told = forecast(store, recipe, seed=seed, policy=policy)
     if as_json:
-        sys.stdout.write(json.dumps(told.to_json(), indent=1, default=str) + "\n")
+        print_json(told.to_json())
         return
     data, plan = told.data, told.plan
     hours = (data.duration_s or 0) / 3600
@@ -112,11 +108,11 @@ def _foretell(store: Store, recipe: Recipe, seed: int | None, policy: Policy | N
 
 
 def crossvalidate(
-    recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file.")],
+    recipe: RecipeArgument,
     store: StoreOption = DEFAULT_STORE,
     folds: Annotated[int, typer.Option(help="Parts of the training set, by speaker.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
-    policy: Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")] = None,
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Word error rate of a recipe on speakers that its models never heard, by training one model a fold."""
@@ -124,14 +120,14 @@ def crossvalidate(
     from training.recipe import Recipe
 
     plan = Recipe.load(recipe)
-    rules = Policy.load(policy) if policy is not None else None
+    rules = policy_in(policy)
     with progress(f"cross-validating {plan.name}") as report:
         done = validate(Store.open(store), plan, folds=folds, seed=seed, policy=rules, progress=report)
     rows = [
         {
             "fold": number,
             "held out": f.held.size,
-            "WER %": _percent(f.wer),
+            "WER %": percent(f.wer),
             "model": short(f.model.model_id),
             "reused": f.model.reused,
         }
@@ -145,7 +141,7 @@ def crossvalidate(
             "words": done.words,
             "folds": rows,
         }
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
         return
     print_rows(rows)
     whole = done.wer
@@ -164,7 +160,3 @@ def _say_course(result: dict[str, Any]) -> None:
             f", stopped after step {last['step']} of {result['planned']['steps']}" if development["stopped"] else ""
         )
         say(f"  WER in development: {100 * kept['wer']:.1f} % after step {kept['step']}, which is kept{stopped}")
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(100 * value, 2)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from influence.executors.spread import Spread
+    from lineage.people.policy import Policy
 
 StoreOption = Annotated[
     Path, typer.Option("--store", "-s", envvar="EARMARK_STORE", help="The store's folder.", show_default=True)
@@ -18,38 +17,19 @@ DEFAULT_STORE = Path("earmark-store")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 
-# How work is spread: every verb that retrains takes these three, and makes one value of them (`spread`).
-WORKERS = min(4, os.cpu_count() or 1)
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Workers, of the recipe's threads each; default: as a plan says, else one a core, at most 4.", min=1
-    ),
+SetArgument = Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")]
+TrainingArgument = Annotated[
+    str, typer.Argument(help="A training run, or its model: name, id, or the beginning of one.")
 ]
-ExecutorOption = Annotated[
-    str | None,
-    typer.Option(help="Where the workers are: local (this machine) or ray; default: as a plan says, else local."),
-]
-MetricOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metric", help="wer, loss, cer, entity_errors, ece_utterance, ece_word; repeatable; default: wer and loss."
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(help="Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, else local."),
-]
+RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.")]
+SampleOption = Annotated[str | None, typer.Option(help="A sample id, or the beginning of one.")]
+SourceOption = Annotated[str | None, typer.Option(help="A source: everything that came from it.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Why; it stays on record, so name nobody.")]
+PolicyOption = Annotated[Path | None, typer.Option(help="What it may use (YAML), instead of the policy in force.")]
 
 
-def spread(workers: int | None, executor: str | None, address: str | None, planned: Spread | None = None) -> Spread:
-    """What the three options say; what is not given is as `planned`, but for the address of another kind of executor.
+def policy_in(path: Path | None) -> Policy | None:
+    """The policy in a file; None, where no file was given, means the one in force."""
+    from lineage.people.policy import Policy
 
-    Raises:
-        EarmarkError: they do not go together.
-    """
-    from influence.executors.spread import Spread
-
-    before = planned or Spread(workers=WORKERS)
-    kind = executor or before.kind
-    return Spread(kind, workers or before.workers, address or (before.address if kind == before.kind else None))
+    return None if path is None else Policy.load(path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -74,7 +75,7 @@ def print_rows(rows: pa.Table | Sequence[dict[str, Any]], *, as_json: bool = Fal
     else:
         names, records = (list(rows[0]) if rows else []), list(rows)
     if as_json:
-        sys.stdout.write(json.dumps([plain(r) for r in records], ensure_ascii=False, indent=1) + "\n")
+        print_json([plain(r) for r in records])
     elif as_csv:
         writer = csv.writer(sys.stdout)
         writer.writerow(names)
@@ -91,9 +92,30 @@ def print_rows(rows: pa.Table | Sequence[dict[str, Any]], *, as_json: bool = Fal
             console().print("(no rows)", style="dim")
 
 
+def print_json(value: Any) -> None:
+    """Print what is JSON already."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def percent(rate: float | None) -> float | None:
+    """A rate in per cent, for a cell of a table; None where there is none."""
+    return None if rate is None or math.isnan(rate) else round(100 * rate, 2)
+
+
+def span(low: float | None, high: float | None, how: str = "+.1f") -> str:
+    """The ends of an interval of rates, in points; empty where they are not known."""
+    return "" if low is None or high is None or math.isnan(low) else f"{100 * low:{how}} to {100 * high:{how}}"
+
+
 def say(text: str) -> None:
     """One line for a person."""
     console().print(text, highlight=False)
+
+
+def say_failures(failures: Mapping[str, str]) -> None:
+    """A line for each retraining that could not be done."""
+    for name, error in failures.items():
+        say(f"failed: {name}: {error.strip().splitlines()[-1]}")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, SetArgument, StoreOption
 from earmark.cli.output import print_rows, say, short
 from lineage.selection.sets import resolve_set
 from lineage.store import Store
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def duplicates(
-    set_ref: Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")],
+    set_ref: SetArgument,
     across_speakers: Annotated[
         bool, typer.Option("--across-speakers", help="Compare the same words of different speakers, too.")
     ] = False,

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import progress, say
+from earmark.cli.options import DEFAULT_STORE, JsonOption, SetArgument, StoreOption
+from earmark.cli.output import print_json, progress, say
 from lineage.errors import EarmarkError
 from lineage.graph import resolve_sample
 from lineage.proof import merkle
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 
 def prove(
-    set_ref: Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")],
+    set_ref: SetArgument,
     sample: Annotated[str, typer.Argument(help="A sample id, or the beginning of one on record.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -81,7 +81,7 @@ def verify(
             "leftovers": report.leftovers,
             "unerased": report.unerased,
         }
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
     else:
         for finding in report.findings:
             say(str(finding))

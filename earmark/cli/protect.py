@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from earmark.cli.impact import reach_facts
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, say, short
+from earmark.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    ReasonOption,
+    SampleOption,
+    SetArgument,
+    SourceOption,
+    StoreOption,
+)
+from earmark.cli.output import print_json, print_rows, say, short
 from lineage.errors import EarmarkError
 from lineage.people import policy as policies
 from lineage.people import reach, rights, spdx
@@ -42,9 +49,9 @@ def register(app: typer.Typer) -> None:
 
 def erase(
     speaker: SpeakerOption = None,
-    sample: Annotated[str | None, typer.Option(help="A sample id, or the beginning of one.")] = None,
-    source: Annotated[str | None, typer.Option(help="A source: everything that came from it.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it stays on record, so name nobody.")] = None,
+    sample: SampleOption = None,
+    source: SourceOption = None,
+    reason: ReasonOption = None,
     store: StoreOption = DEFAULT_STORE,
     yes: YesOption = False,
     as_json: JsonOption = False,
@@ -58,7 +65,7 @@ def erase(
     finished = finish(opened)
     found = reach.reach(opened, scope)
     if as_json and not yes:
-        _print(reach_facts(found))
+        print_json(reach_facts(found))
         return
     if not as_json:
         if finished:
@@ -66,13 +73,13 @@ def erase(
         _tell(found)
     if found.empty:
         if as_json:
-            _print(reach_facts(found))
+            print_json(reach_facts(found))
         return
     if not yes and not typer.confirm("Erase all of this? It cannot be undone"):
         raise typer.Exit(1)
     done = erase_now(opened, scope, reason=reason)
     if as_json:
-        _print(
+        print_json(
             {
                 **reach_facts(done.reach),
                 "run": done.run_id,
@@ -95,10 +102,6 @@ def _scope(store: Store, speaker: str | None, sample: str | None, source: str | 
 def _name(given: str) -> str:
     """A name from the command line, where it stays in the shell's history, or from standard input."""
     return sys.stdin.readline().rstrip("\n") if given == "-" else given
-
-
-def _print(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _tell(found: reach.Reach) -> None:
@@ -257,7 +260,7 @@ def source(
 
 @policy.command("check")
 def policy_check(
-    set_ref: Annotated[str, typer.Argument(metavar="SET", help="A set: name, digest, or the beginning of one.")],
+    set_ref: SetArgument,
     file: Annotated[Path | None, typer.Argument(help="A policy (YAML); default: the one in force.")] = None,
     at: Annotated[
         datetime | None, typer.Option(formats=DATES, help="Judge by what held then, UTC; default: now.")
@@ -273,7 +276,7 @@ def policy_check(
         raise EarmarkError("no policy is in force — give one, or put it in force: earmark policy adopt FILE")
     verdict = policies.judge(opened, chosen, resolve_set(opened, set_ref).digest, when)
     if as_json:
-        _print(verdict.to_json())
+        print_json(verdict.to_json())
     else:
         for violation in verdict.violations:
             say(f"{violation.action}: {violation}")
@@ -303,4 +306,4 @@ def policy_show(store: StoreOption = DEFAULT_STORE) -> None:
     if chosen is None:
         say("no policy is in force")
         return
-    _print(chosen.model_dump(mode="json", exclude_defaults=True))
+    print_json(chosen.model_dump(mode="json", exclude_defaults=True))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import progress, say, short
+from earmark.cli.evaluation import ModelArgument
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption, policy_in
+from earmark.cli.output import print_json, progress, say, short
 from lineage.errors import EarmarkError
-from lineage.people.policy import Policy
 from lineage.store import Store
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def model(
-    ref: Annotated[str, typer.Argument(metavar="MODEL", help="A model: name, id, or the beginning of an id.")],
+    model: ModelArgument,
     to: ToOption,
     store: StoreOption = DEFAULT_STORE,
     private: PrivateOption = None,
@@ -50,8 +49,8 @@ def model(
     from training.publishing.publish import publish_model
 
     done = publish_model(
-        Store.open(store), ref, to, private=private, branch=revision, licence=licence, use=_text(intended_use),
-        policy=_policy(policy),
+        Store.open(store), model, to, private=private, branch=revision, licence=licence, use=_text(intended_use),
+        policy=policy_in(policy),
     )  # fmt: skip
     _tell(done, as_json)
 
@@ -74,13 +73,13 @@ def dataset(
     with progress(f"publishing {ref}") as report:
         done = publish_set(
             Store.open(store), ref, to, private=private, branch=revision, licence=licence, use=_text(intended_use),
-            policy=_policy(policy), forget=forget, progress=report,
+            policy=policy_in(policy), forget=forget, progress=report,
         )  # fmt: skip
     _tell(done, as_json)
 
 
 def space(
-    ref: Annotated[str, typer.Argument(metavar="MODEL", help="A model that is published.")],
+    model: Annotated[str, typer.Argument(help="A model that is published.")],
     to: ToOption,
     store: StoreOption = DEFAULT_STORE,
     private: PrivateOption = None,
@@ -91,12 +90,8 @@ def space(
     """Publish a demo (a Gradio Space) that transcribes from microphone or file with a published model."""
     from training.publishing.publish import publish_space
 
-    done = publish_space(Store.open(store), ref, to, private=private, branch=revision, policy=_policy(policy))
+    done = publish_space(Store.open(store), model, to, private=private, branch=revision, policy=policy_in(policy))
     _tell(done, as_json)
-
-
-def _policy(path: Path | None) -> Policy | None:
-    return None if path is None else Policy.load(path)
 
 
 def _text(path: Path | None) -> str | None:
@@ -115,7 +110,7 @@ def _tell(done: Published, as_json: bool) -> None:
     if as_json:
         value = {"repo": pushed.repo, "kind": pushed.kind, "branch": pushed.branch, "revision": pushed.commit}
         value |= {"url": pushed.url, "run": done.run_id, "export": done.export, "digest": done.digest}
-        sys.stdout.write(json.dumps({**value, "remarks": done.remarks}, indent=1) + "\n")
+        print_json({**value, "remarks": done.remarks})
         return
     say(f"{done.name}: {pushed.url}")
     say(f"  commit {pushed.commit}, {pushed.files} files, {pushed.bytes / 1e6:.1f} MB; export {short(done.digest)}")

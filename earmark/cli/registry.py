@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, ThreadsOption
-from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.evaluation import DeviceOption, ModelArgument, ThreadsOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, ReasonOption, StoreOption
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from lineage import aliases
 from lineage.errors import EarmarkError
 from lineage.store import Store
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 ToOption = Annotated[str, typer.Option("--to", help="The alias: production, candidate, or any name.")]
 GateOption = Annotated[Path | None, typer.Option(help="A gate (YAML), instead of the one in force for the alias.")]
-ReasonOption = Annotated[str | None, typer.Option(help="Why; it stays on record, so name nobody.")]
 
 gate = typer.Typer(help="What a model has to meet before an alias may point to it.", no_args_is_help=True)
 
@@ -199,12 +196,12 @@ def show(to: ToOption, store: StoreOption = DEFAULT_STORE) -> None:
     from training.promotion import gate as gates
 
     fields = gates.in_force(Store.open(store), to).model_dump(mode="json")
-    sys.stdout.write(json.dumps(fields, indent=1, ensure_ascii=False) + "\n")
+    print_json(fields)
 
 
 def _show(verdict: Verdict, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(verdict.to_json(), indent=1, ensure_ascii=False) + "\n")
+        print_json(verdict.to_json())
         return
     for finding in verdict.findings:
         say(str(finding))

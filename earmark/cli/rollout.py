@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from earmark.cli.measure import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption, compare
+from earmark.cli.evaluation import DeviceOption, ModelArgument, NormaliserOption, ThreadsOption
+from earmark.cli.measure import compare
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, progress, say, short
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.ingestion.ingest import ingest
 from lineage.store import Store
 
@@ -74,7 +75,8 @@ def _tell(done: Trial, as_json: bool) -> None:
         {
             "metric": name,
             "value": f.value,
-            **{k: None if isnan(v) else v for k, v in (("low", f.low), ("high", f.high))},
+            "low": finite(f.low),
+            "high": finite(f.high),
         }
         for name, f in done.figures.items()
     ]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, progress, say, short
+from earmark.cli.output import print_json, print_rows, progress, say, short
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -52,7 +50,7 @@ def export(
         )
     if as_json:
         value = {"folder": str(done.folder), "run": done.run_id, "digest": done.digest, "samples": done.samples}
-        sys.stdout.write(json.dumps({**value, "erased": done.erased, "format": done.format}, indent=1) + "\n")
+        print_json({**value, "erased": done.erased, "format": done.format})
         return
     carried = f", {done.samples} samples" if done.samples is not None else ""
     say(

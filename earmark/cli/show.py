@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earmark.cli.audit import say_status
-from earmark.cli.options import DEFAULT_STORE, AddressOption, ExecutorOption, StoreOption, WorkersOption, spread
+from earmark.cli.options import DEFAULT_STORE, StoreOption
 from earmark.cli.output import progress, say
+from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 
 if TYPE_CHECKING:
     from earmark.demo.job import Outcome

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import say
+from earmark.cli.output import print_json, say
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -45,7 +43,7 @@ def hear(
     if as_json:
         value = {"run": heard.run_id, "step": step, "position": position, "sample": str(heard.sample)}
         value |= {"seed": heard.seed, "weight": heard.weight, "applied": applied, "same_code": heard.same_code}
-        sys.stdout.write(json.dumps({**value, "path": str(path)}, indent=1) + "\n")
+        print_json({**value, "path": str(path)})
         return
     say(f"sample {heard.sample}, seed {heard.seed}, weight {heard.weight:g}")
     for a in applied:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_rows, say, short
+from earmark.cli.output import print_json, print_rows, say, short
 from lineage.errors import EarmarkError
 from lineage.store import Store
 
@@ -48,7 +46,7 @@ def costs(
         curves = bought.benefit(opened, prices)
         if as_json:
             told = {"caveat": bought.CAVEAT, "curves": [asdict(c) for c in curves]}
-            sys.stdout.write(json.dumps(told, indent=1) + "\n")
+            print_json(told)
             return
         for curve in curves:
             _tell_curve(curve)
@@ -68,7 +66,7 @@ def costs(
             "costs": [asdict(c) for c in found],
             "all": asdict(whole),
         }
-        sys.stdout.write(json.dumps(value, indent=1) + "\n")
+        print_json(value)
         return
     print_rows([_row(c, by, prices) for c in [*found, whole]])
     if whole.unmetered:
@@ -149,4 +147,4 @@ def rates_show(store: StoreOption = DEFAULT_STORE) -> None:
     if chosen is None:
         say("no prices are in force")
         return
-    sys.stdout.write(json.dumps(chosen.model_dump(mode="json", exclude_defaults=True), indent=1) + "\n")
+    print_json(chosen.model_dump(mode="json", exclude_defaults=True))

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated
 
 import typer
 
-from earmark.cli.options import (
-    DEFAULT_STORE,
-    AddressOption,
-    ExecutorOption,
-    JsonOption,
-    StoreOption,
-    WorkersOption,
-    spread,
-)  # fmt: skip
-from earmark.cli.output import progress, say
+from earmark.cli.evaluation import ModelArgument, OnOption
+from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
+from earmark.cli.output import print_json, progress, say
+from earmark.cli.spreading import AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
 
@@ -27,9 +19,9 @@ def register(app: typer.Typer) -> None:
 
 
 def attribute(
-    model: Annotated[str, typer.Argument(help="A model: name, id, or the beginning of an id.")],
+    model: ModelArgument,
     target: Annotated[list[str] | None, typer.Option(help="Evaluation slices: accent=*, or SQL; repeatable.")] = None,
-    on: Annotated[str | None, typer.Option(help="Evaluation set; default: the recipe's first.")] = None,
+    on: OnOption = None,
     method: Annotated[str, typer.Option(help="grad_dot, tracin or adam_tracin.")] = "adam_tracin",
     store: StoreOption = DEFAULT_STORE,
     workers: WorkersOption = None,
@@ -47,6 +39,6 @@ def attribute(
         )  # fmt: skip
     if as_json:
         value = {"run": done.run_id, "model": done.model_id, "method": method, "targets": done.targets}
-        sys.stdout.write(json.dumps({**value, "samples": done.samples}, indent=1) + "\n")
+        print_json({**value, "samples": done.samples})
         return
     say(f"{done.samples} samples × {len(done.targets)} targets by {method}, run {done.run_id}")

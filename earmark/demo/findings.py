@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from earmark.cli.audit import say_failures
-from earmark.cli.output import console, say
+from earmark.cli.output import console, say, say_failures, span
 from earmark.demo.corpus import NULL_ACCENT
 from earmark.demo.job import Outcome
 from influence.attribution.fidelity import Correlation
@@ -30,7 +29,7 @@ def print_findings(outcome: Outcome) -> None:
     )
     for check in outcome.audit.checks:
         say(f"  {check}")
-    say_failures(outcome.audit)
+    say_failures(outcome.audit.failures)
     f = outcome.fidelity
     say(
         f"Gradients ({f.method}) against retraining over {len(f.cells)} cells, {f.metric}: Spearman {_span(f.spearman)}, "
@@ -44,7 +43,7 @@ def _planted(outcome: Outcome) -> str:
         p = outcome.audit.effect(PLANTED, WHOLE.name)
     except KeyError:
         return "not measured"
-    return f"{100 * p.estimate:+.1f}, {_ends(p.low, p.high)}"
+    return f"{100 * p.estimate:+.1f}, {span(p.low, p.high)}"
 
 
 def _rates(outcome: Outcome) -> Table:
@@ -54,8 +53,8 @@ def _rates(outcome: Outcome) -> Table:
     for f in outcome.evaluation.figures:
         if f.metric == "wer" and (f.slice == "all" or f.slice.startswith(("accent=", "noise="))):
             i = f.interval
-            span = f"{100 * i.low:.1f} to {100 * i.high:.1f}"
-            table.add_row(f.slice, f"{100 * i.value:.1f} %", span, str(i.blocks), str(f.words))
+            ends = span(i.low, i.high, ".1f")
+            table.add_row(f.slice, f"{100 * i.value:.1f} %", ends, str(i.blocks), str(f.words))
     return table
 
 
@@ -66,14 +65,10 @@ def _effects(outcome: Outcome) -> Table:
     for found in findings(outcome.audit):
         e: Effect = found.effect
         table.add_row(
-            e.train_slice, f"{100 * e.estimate:+.1f}", _ends(e.low, e.high),
-            "" if e.control is None else f"{100 * e.control:+.1f}", _ends(e.control_low, e.control_high), e.verdict,
+            e.train_slice, f"{100 * e.estimate:+.1f}", span(e.low, e.high),
+            "" if e.control is None else f"{100 * e.control:+.1f}", span(e.control_low, e.control_high), e.verdict,
         )  # fmt: skip
     return table
-
-
-def _ends(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _span(c: Correlation) -> str:

@@ -102,7 +102,7 @@ def attribute(
     begun = time.perf_counter()
     chosen = find_method(method)
     trajectory = open_trajectory(store, model)
-    evaluation = _evaluation(store, trajectory, evaluation_set)
+    evaluation = resolve_set(store, trajectory.recipe.tested_on(evaluation_set))
     frozen = _freeze(store, targets, evaluation)
     count, size = chosen.pieces(trajectory), len(trajectory.corpus)
     place, threads = pick_device(device), trajectory.recipe.threads
@@ -234,13 +234,6 @@ def _units(
         found[outcome.job.label] = outcome.value
         watch.note(outcome.wall_s, outcome.cpu_s, gpus=int(settings["device"] == "cuda"))
     return [found[key] for key in keys]
-
-
-def _evaluation(store: Store, trajectory: Trajectory, ref: str | None) -> SampleSet:
-    chosen = ref or next(iter(trajectory.recipe.evaluate), None)
-    if chosen is None:
-        raise EarmarkError(f"recipe {trajectory.recipe.name} names no evaluation set — say which set to look at")
-    return resolve_set(store, chosen)
 
 
 def _freeze(store: Store, texts: Sequence[str], evaluation: SampleSet) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 from influence.causes.overlap import Cell, Overlap
 from influence.causes.rates import Mixed, Standardised
 from influence.causes.refutation import Refutation
+from lineage.finite import finite
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.statistics.bootstrap import Interval
@@ -80,7 +81,7 @@ def plain(report: GapReport) -> dict[str, Any]:
         **asdict(report.gaps), "refutations": [asdict(r) for r in report.refutations], "models": list(report.models),
         "each": list(report.each),
     }  # fmt: skip
-    cleaned: dict[str, Any] = _finite(value)
+    cleaned: dict[str, Any] = finite(value)
     return cleaned
 
 
@@ -116,11 +117,3 @@ def _interval(told: Mapping[str, Any]) -> Interval:
 def _numbers(told: Mapping[str, Any]) -> dict[str, Any]:
     """With NaN for what JSON has no number for."""
     return {name: math.nan if value is None else value for name, value in told.items()}
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

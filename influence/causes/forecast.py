@@ -1,11 +1,11 @@
 """What more hours would bring: "what would WER on S be with n more hours of T?", and which T to collect next.
 
-    forecasts = collect(store, recipe, slices=["accent=*"], goal="worst", evaluation=["accent=*"], seeds=3)
+    forecasts = forecast(store, recipe, ["accent=*"], goal="worst", evaluation=["accent=*"], seeds=3)
 
 For each training slice T the recipe is retrained on less of it (`doses`), a learning curve is drawn through the outcomes
 (`curve`) and followed beyond the hours there are. The target is one word error rate: that of the whole evaluation set, of one
-slice, of the slice that is served worst now, or a weighted mean of several slices' rates. `collect` asks the same number of
-more hours of every T and ranks them by expected reduction of the target per hour.
+slice, of the slice that is served worst now, or a weighted mean of several slices' rates. Every T is asked about with the
+same numbers of more hours, and they are ranked by expected reduction of the target per hour.
 
 What every forecast takes for granted: the new hours are like those there are (as many new speakers per hour, the same
 conditions), the recipe stays, and the curve goes on as it began. Where the check on the largest dose fails, the row says so.
@@ -30,6 +30,7 @@ from influence.executors.spread import ALONE, Spread
 from influence.statistics.contrasts import Contrast
 from influence.statistics.panels import Panel
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.selection.sets import SampleSet, resolve_set
@@ -44,42 +45,12 @@ SEEDS = 3
 FAR = 2.0  # times the hours there are: beyond, the caution is said
 
 
-def whatif(
-    store: Store,
-    recipe: Recipe,
-    slice_text: str,
-    hours: Sequence[float],
-    *,
-    evaluation: Sequence[str] = (),
-    weights: Sequence[float] = (),
-    goal: Goal = "mean",
-    evaluation_set: str | None = None,
-    seeds: int = SEEDS,
-    level: float = LEVEL,
-    replicates: int = REPLICATES,
-    normalise: str = "basic",
-    spread: Spread = ALONE,
-    progress: Progress = silent,
-) -> Forecasts:
-    """The target's WER with each of `hours` more hours of one training slice; arguments as in `collect`.
-
-    Raises:
-        EarmarkError: as `collect`.
-    """
-    if not hours:
-        raise EarmarkError("no hours — say how many more, e.g. 1")
-    asked = _Asked(
-        recipe, (slice_text,), tuple(hours), tuple(evaluation), tuple(weights), goal, seeds, level, replicates
-    )
-    return _forecasts(store, asked, evaluation_set, normalise, spread, progress)
-
-
-def collect(
+def forecast(
     store: Store,
     recipe: Recipe,
     slices: Sequence[str],
+    hours: Sequence[float] = (),
     *,
-    hours: float | None = None,
     evaluation: Sequence[str] = (),
     weights: Sequence[float] = (),
     goal: Goal = "mean",
@@ -91,13 +62,13 @@ def collect(
     spread: Spread = ALONE,
     progress: Progress = silent,
 ) -> Forecasts:
-    """Which slice to collect next: expected reduction of the target's WER per hour, the best first.
+    """The target's WER with each of `hours` more hours of each slice: the greatest expected reduction per hour first.
 
     Args:
         store: where everything is and goes.
         recipe: what is trained.
         slices: training slices that could be collected, as people write them.
-        hours: more hours of each; default: as many as there are of the smallest, which at most doubles any.
+        hours: more hours of each; default: once, as many as there are of the smallest, which at most doubles any.
         evaluation: evaluation slices that the target is made of; default: the whole set.
         weights: of each of them in the target's mean; default: equal.
         goal: 'mean' of the evaluation slices' rates, or the one that is 'worst' with all data.
@@ -114,8 +85,9 @@ def collect(
     """
     if not slices:
         raise EarmarkError("no slice to collect — name some, such as accent=scot, or accent=* for all of them")
-    more = () if hours is None else (hours,)
-    asked = _Asked(recipe, tuple(slices), more, tuple(evaluation), tuple(weights), goal, seeds, level, replicates)
+    asked = _Asked(
+        recipe, tuple(slices), tuple(hours), tuple(evaluation), tuple(weights), goal, seeds, level, replicates
+    )
     return _forecasts(store, asked, evaluation_set, normalise, spread, progress)
 
 
@@ -151,12 +123,7 @@ def _forecasts(
 ) -> Forecasts:
     recipe = asked.recipe
     population = resolve_set(store, recipe.train)
-    chosen = evaluation_set or (recipe.evaluate[0] if recipe.evaluate else None)
-    if chosen is None:
-        raise EarmarkError(
-            f"recipe {recipe.name} names no evaluation set — add 'evaluate', or say which set to look at"
-        )
-    evaluation = resolve_set(store, chosen)
+    evaluation = resolve_set(store, recipe.tested_on(evaluation_set))
     wanted = parse_slices(store, asked.slices, population.digest)
     looked_at = parse_slices(store, asked.evaluation, evaluation.digest) or [WHOLE]
     for s, where in [*((s, population) for s in wanted), *((s, evaluation) for s in looked_at)]:
@@ -283,7 +250,7 @@ def _row(
     elif change.low <= 0 <= change.high:
         cautions.append("no gain at all is within the interval")
     held = [None] * 4 if checked is None else [checked.forecast, checked.measured, checked.low, checked.high]
-    low, high = _known(-change.high), _known(-change.low)
+    low, high = finite(-change.high), finite(-change.low)
     return Expectation(
         train_slice=part.slice.name,
         train_set=part.slice.set_digest,
@@ -293,8 +260,8 @@ def _row(
         hours_more=more,
         wer_now=now,
         wer_then=forecast.level.estimate,
-        wer_then_low=_known(forecast.level.low),
-        wer_then_high=_known(forecast.level.high),
+        wer_then_low=finite(forecast.level.low),
+        wer_then_high=finite(forecast.level.high),
         reduction=-change.estimate,
         low=low,
         high=high,
@@ -313,7 +280,3 @@ def _row(
 
 def _hours(doses: Doses) -> list[float]:
     return [doses.hours, *(p.hours for p in doses.parts)]
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -25,8 +25,8 @@ from lineage.selection import slices
 from lineage.selection.sets import SampleSet, create_set, members
 from lineage.selection.slices import Slice
 from lineage.store import Store
-from training.evaluation.figures import PARTS
-from training.evaluation.predict import Predictions, described
+from training.evaluation.evaluate import columns, word_errors
+from training.evaluation.predict import Predictions, described, speakers_of
 from training.progress import Progress
 from training.statistics import bootstrap
 
@@ -88,9 +88,8 @@ def part(store: Store, predictions: Predictions, of: SampleSet) -> Part:
     wanted = set(members(store, of.digest).to_pylist())
     table = predictions.table.filter(pa.array([i in wanted for i in predictions.table["sample_id"].to_pylist()]))
     ids = id_array(table["sample_id"])
-    errors = np.sum([table[c].to_numpy().astype(np.float64) for c in PARTS], axis=0)
-    speakers = np.array(described(store, ids)["speaker_key"].to_pylist(), dtype=object)
-    return Part(of, ids, errors, table["words"].to_numpy().astype(np.float64), speakers)
+    speakers = speakers_of(described(store, ids))
+    return Part(of, ids, word_errors(table), columns(table, "words")[0], speakers)
 
 
 def _measure(searched: Part, settings: Settings) -> Measure:

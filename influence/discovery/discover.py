@@ -36,6 +36,7 @@ from influence.discovery.found import Candidate, Found, read_back
 from influence.discovery.lattice import ALPHA
 from influence.discovery.literals import attributes_of
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.runs import Run
@@ -213,7 +214,7 @@ def _test(
             run.append(
                 "metrics", [_row(model_id, tested.set, c, g, settings) for c, g in pairs if not math.isnan(g.value)]
             )
-            run.result = {"sets": [d for d, _ in frozen], "gaps": [_plain(g) for g in judged]}
+            run.result = {"sets": [d for d, _ in frozen], "gaps": finite([asdict(g) for g in judged])}
         done = store.resolve_run(run.id)
     found = read_back(discovered, done)
     words: dict[str, list[str]] = {}
@@ -241,13 +242,8 @@ def _elsewhere(
     return slices.freeze(run, wanted, population).set_digest, ids
 
 
-def _plain(gap: Gap) -> dict[str, Any]:
-    """As JSON, in which there is no NaN."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(gap).items()}
-
-
 def _row(model_id: str, tested: SampleSet, candidate: Candidate, gap: Gap, settings: Settings) -> dict[str, Any]:
-    known = _plain(gap)
+    known = finite(asdict(gap))
     return {
         "model_id": model_id,
         "set_digest": tested.digest,

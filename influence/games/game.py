@@ -89,10 +89,7 @@ def draw_up(
         EarmarkError: a set, slice or column does not exist, or the request makes no sense.
     """
     population = resolve_set(store, recipe.train)
-    looked_in = evaluation_set or next(iter(recipe.evaluate), None)
-    if looked_in is None:
-        raise EarmarkError(f"recipe {recipe.name} names no evaluation set — add 'evaluate', or say which to look at")
-    tested_on = resolve_set(store, looked_in)
+    tested_on = resolve_set(store, recipe.tested_on(evaluation_set))
     players = disjoint(store, cuts.parse_slices(store, texts, population.digest), population, partition=partition)
     looked_at = cuts.parse_slices(store, evaluation, tested_on.digest)
     if not any(s.name == WHOLE.name for s in looked_at):

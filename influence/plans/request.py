@@ -97,12 +97,7 @@ def request(store: Store, plan: AuditPlan) -> Request:
     """
     recipe = plan.trained
     population = resolve_set(store, recipe.train)
-    chosen = plan.evaluate or (recipe.evaluate[0] if recipe.evaluate else None)
-    if chosen is None:
-        raise EarmarkError(
-            f"recipe {recipe.name} names no evaluation set — add 'evaluate', or say which set to look at"
-        )
-    evaluation = resolve_set(store, chosen)
+    evaluation = resolve_set(store, recipe.tested_on(plan.evaluate))
     train = _slices(store, plan.slices, population)
     needed = [i for i in plan.interventions if i.of is None]
     if not train and (needed or not plan.interventions):

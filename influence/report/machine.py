@@ -7,7 +7,6 @@ ones are null, and the same record gives the same document.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from datetime import datetime
 from importlib import resources
@@ -19,6 +18,7 @@ from influence.games.worth import InteractionReport
 from influence.report.beside import Compared, Search
 from influence.report.reading import commands
 from influence.report.record import AuditRecord, kind_of
+from lineage.finite import finite
 from lineage.selection.sets import SampleSet
 
 FORMAT = "earmark.audit-report.v1"
@@ -109,4 +109,4 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, datetime):
         return value.isoformat()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return finite(value)

@@ -28,6 +28,13 @@ def test_a_recipe_survives_the_round_trip(tmp_path: Path) -> None:
     assert Recipe.parse(recipe.model_dump(mode="json")).digest == recipe.digest
 
 
+def test_errors_are_looked_at_on_the_set_asked_for_or_the_first_named(tmp_path: Path) -> None:
+    recipe = load(tmp_path, GOOD + "evaluate: [one, two]\n")
+    assert (recipe.tested_on(), recipe.tested_on("three")) == ("one", "three")
+    with pytest.raises(EarmarkError, match="names no evaluation set"):
+        load(tmp_path, GOOD).tested_on()
+
+
 def test_the_digest_depends_on_values_not_on_order(tmp_path: Path) -> None:
     backwards = "\n".join(reversed(GOOD.splitlines()))
     assert load(tmp_path, GOOD).digest == load(tmp_path, backwards).digest

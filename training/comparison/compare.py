@@ -18,19 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.store import Store
 from training.evaluation import slices as cuts
-from training.evaluation.evaluate import columns, known_number
-from training.evaluation.figures import PARTS
+from training.evaluation.evaluate import columns, word_errors
 from training.evaluation.hearing import BATCH
-from training.evaluation.normalise import normaliser
-from training.evaluation.predict import Predictions, described, predict, spoken_and_heard
+from training.evaluation.predict import Predictions, described, predict, speakers_of, spoken_and_heard
 from training.evaluation.slices import WHOLE, Mask, Slices
+from training.models.recorded import resolve_two
 from training.progress import Progress, silent
 from training.statistics import bootstrap
 from training.statistics.mapsswe import Mapsswe, mapsswe
@@ -111,12 +109,10 @@ def compare(
     options: dict[str, Any] = {
         "normalise": normalise, "batch_size": batch_size, "device": device, "threads": threads, "progress": progress,
     }  # fmt: skip
-    a, b = (predict(store, model, set_ref, **options) for model in (first, second))
-    if a.model_id == b.model_id:
-        raise EarmarkError(f"'{first}' and '{second}' are one model, {a.model_id[:12]} — give two")
+    a, b = (predict(store, m.model_id, set_ref, **options) for m in resolve_two(store, first, second))
     known = described(store, a.table["sample_id"].combine_chunks())
     contrasts = _contrasts(
-        store, (a, b), np.array(known["speaker_key"].to_pylist(), dtype=object), cuts.masks(known, chosen),
+        store, (a, b), speakers_of(known), cuts.masks(known, chosen),
         {"replicates": replicates, "seed": seed}, level,
     )  # fmt: skip
     settings = {
@@ -154,7 +150,7 @@ def _contrasts(
     level: float,
 ) -> tuple[Contrast, ...]:
     words, *_ = columns(both[0].table, "words")
-    errors = [np.sum(columns(p.table, *PARTS), axis=0) for p in both]
+    errors = [word_errors(p.table) for p in both]
     texts = _texts(store, both)
     found = []
     for name, mask in masks.items():
@@ -194,7 +190,7 @@ def _texts(store: Store, both: tuple[Predictions, Predictions]) -> list[tuple[st
     Raises:
         EarmarkError: some of them were erased since.
     """
-    text = normaliser(both[0].normaliser.partition("@")[0])
+    text = both[0].text
     first, second = (spoken_and_heard(store, p) for p in both)
     ids = both[0].table["sample_id"].to_pylist()
     gone = sum(i not in first or i not in second for i in ids)
@@ -220,13 +216,13 @@ def _rows(c: Contrast, a: Predictions, b: Predictions) -> list[dict[str, object]
             **shared,
             "metric": "wer_difference",
             "value": c.difference.value,
-            "low": known_number(c.difference.low),
-            "high": known_number(c.difference.high),
+            "low": finite(c.difference.low),
+            "high": finite(c.difference.high),
             "level": c.difference.level,
             "speakers": c.difference.blocks,
             "total": c.words,
-            "p": known_number(c.p),
-            "p_adjusted": known_number(c.p_adjusted),
+            "p": finite(c.p),
+            "p_adjusted": finite(c.p_adjusted),
         },
         {
             **shared,
@@ -234,7 +230,7 @@ def _rows(c: Contrast, a: Predictions, b: Predictions) -> list[dict[str, object]
             "value": c.mapsswe.mean,
             "speakers": c.difference.blocks,
             "total": c.mapsswe.segments,
-            "p": known_number(c.mapsswe.p),
-            "p_adjusted": known_number(c.mapsswe_adjusted),
+            "p": finite(c.mapsswe.p),
+            "p_adjusted": finite(c.mapsswe_adjusted),
         },
     ]

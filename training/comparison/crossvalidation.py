@@ -18,13 +18,15 @@ import numpy as np
 import pyarrow as pa
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.people.policy import Policy
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.selection.splits import folds as cut
 from lineage.store import Store
-from training.evaluation.predict import Predictions, predict
+from training.evaluation.evaluate import word_errors
+from training.evaluation.predict import Predictions, described, predict, speakers_of
 from training.fit import TrainedModel, train
 from training.prepare import prepare
 from training.progress import Progress, silent
@@ -104,7 +106,8 @@ def _together(
     seed: int,
 ) -> CrossValidation:
     rows = pa.concat_tables([p.table for p in predictions])
-    interval = bootstrap.ratio(_errors(rows), rows["words"].to_numpy(), _speakers(store, rows), seed=seed)
+    speakers = [speakers_of(described(store, p.table["sample_id"].combine_chunks())) for p in predictions]
+    interval = bootstrap.ratio(word_errors(rows), rows["words"].to_numpy(), np.concatenate(speakers), seed=seed)
     words = int(rows["words"].to_numpy().sum())
     settings = {
         "recipe": recipe.model_dump(mode="json"),
@@ -127,27 +130,10 @@ def _together(
         seed=seed,
         package="training",
     ) as run:
-        figure = {n: None if np.isnan(v) else v for n, v in interval.__dict__.items()}
-        run.result = {"wer": figure, "words": words, "by_fold": [f.wer for f in done]}
+        run.result = {"wer": finite(interval.__dict__), "words": words, "by_fold": [f.wer for f in done]}
     return CrossValidation(run.id, False, tuple(done), interval, words)
-
-
-def _errors(rows: pa.Table) -> bootstrap.Floats:
-    parts = [rows[name].to_numpy() for name in ("substitutions", "deletions", "insertions")]
-    errors: bootstrap.Floats = np.sum(parts, axis=0, dtype=np.float64)
-    return errors
 
 
 def _wer(rows: pa.Table) -> float:
     words = rows["words"].to_numpy().sum()
-    return float(_errors(rows).sum() / words) if words else float("nan")
-
-
-def _speakers(store: Store, rows: pa.Table) -> list[object]:
-    found = store.sql(
-        "SELECT w.place, any_value(speaker_key) AS speaker_key FROM wanted w LEFT JOIN samples USING (sample_id)"
-        " GROUP BY w.place ORDER BY w.place",
-        tables={"wanted": pa.table({"sample_id": rows["sample_id"], "place": np.arange(rows.num_rows)})},
-    )
-    speakers: list[object] = found["speaker_key"].to_pylist()
-    return speakers
+    return float(word_errors(rows).sum() / words) if words else float("nan")

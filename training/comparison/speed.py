@@ -29,15 +29,15 @@ import torch
 from peft import PeftModel
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.ids import id_array
 from lineage.machine import environment
 from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
 from training.data.corpus import languages_of
 from training.evaluation import wer
-from training.evaluation.evaluate import known_number
 from training.evaluation.normalise import normaliser
-from training.evaluation.predict import described, transcripts
+from training.evaluation.predict import described, speakers_of, transcripts
 from training.models.recorded import Opened, open_model, resolve_model
 from training.progress import Progress, silent
 from training.statistics import bootstrap
@@ -117,7 +117,7 @@ def measure(
     every = members(store, data.digest)
     ids = every.take(np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(np.int64)))
     references = [text(t) for t in transcripts(store, ids)]
-    speakers = np.array(described(store, ids)["speaker_key"].to_pylist(), dtype=object)
+    speakers = speakers_of(described(store, ids))
     settings = {
         "model": record.model_id,
         "set": data.digest,
@@ -265,7 +265,7 @@ def _rows(speeds: Sequence[Speed], difference: bootstrap.Interval) -> list[dict[
 
 
 def _interval(found: bootstrap.Interval) -> dict[str, object]:
-    low, high = known_number(found.low), known_number(found.high)
+    low, high = finite(found.low), finite(found.high)
     return {"value": found.value, "low": low, "high": high, "level": found.level, "speakers": found.blocks}
 
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import audio_digest, digest_of
 from lineage.manifests import RowRefused, open_manifest
 from lineage.manifests.audiofolder import AUDIO
@@ -39,7 +40,7 @@ from training.evaluation.normalise import Normaliser, normaliser
 from training.evaluation.predict import temperature_of
 from training.families import Decoded, Family, Features
 from training.loops.determinism import deterministic, pick_device
-from training.models.recorded import Opened, open_model, resolve_model
+from training.models.recorded import Opened, open_model, resolve_two
 from training.progress import Progress, silent
 from training.statistics import bootstrap
 
@@ -119,10 +120,7 @@ def listen(
     Raises:
         EarmarkError: no such model, both are one, or there is no sound that can be heard.
     """
-    records = [resolve_model(store, ref) for ref in (first, second)]
-    ids = [r.model_id for r in records]
-    if ids[0] == ids[1]:
-        raise EarmarkError(f"'{first}' and '{second}' are one model, {ids[0][:12]} — give two")
+    ids = [m.model_id for m in resolve_two(store, first, second)]
     text = normaliser(normalise)
     place = pick_device(device)
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO and p.is_file())
@@ -153,7 +151,10 @@ def listen(
             "traffic": digest_of(sorted(h.key for h in heard)),
             "utterances": len(heard),
             "refused": len(refused),
-            "figures": {name: _plain(figure) for name, figure in figures.items()},
+            "figures": {
+                name: finite({"value": f.value, "low": f.low, "high": f.high, "blocks": f.blocks})
+                for name, f in figures.items()
+            },
         }
     return Trial(run.id, ids[0], ids[1], len(heard), figures, tuple(refused))
 
@@ -206,9 +207,3 @@ def _figures(heard: Sequence[_Heard], text: Normaliser, options: dict[str, Any])
         name: bootstrap.ratio(above, below, blocks, **options)
         for name, (above, below) in zip(METRICS, parts, strict=True)
     }
-
-
-def _plain(figure: bootstrap.Interval) -> dict[str, Any]:
-    """As JSON, which has no NaN."""
-    ends = {"value": figure.value, "low": figure.low, "high": figure.high}
-    return {**{k: None if np.isnan(v) else v for k, v in ends.items()}, "blocks": figure.blocks}

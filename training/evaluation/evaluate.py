@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.store import Store
@@ -27,8 +28,8 @@ from training.evaluation import slices as cuts
 from training.evaluation.entities import Terms, read_terms, tagged, tallies
 from training.evaluation.figures import PARTS, Amount, Figure, Floats, Measured, Resampling, figures
 from training.evaluation.hearing import BATCH
-from training.evaluation.normalise import Normaliser, normaliser
-from training.evaluation.predict import Predictions, described, predict, spoken_and_heard
+from training.evaluation.normalise import Normaliser
+from training.evaluation.predict import Predictions, described, predict, speakers_of, spoken_and_heard
 from training.evaluation.slices import WHOLE, Mask, Slices
 from training.progress import Progress, silent
 from training.statistics import bootstrap
@@ -145,8 +146,8 @@ def metric_row(figure: Figure, predictions: Predictions) -> dict[str, object]:
         "slice": figure.slice,
         "metric": figure.metric,
         "value": interval.value,
-        "low": known_number(interval.low),
-        "high": known_number(interval.high),
+        "low": finite(interval.low),
+        "high": finite(interval.high),
         "level": interval.level,
         "speakers": interval.blocks,
         "samples": figure.samples,
@@ -156,14 +157,14 @@ def metric_row(figure: Figure, predictions: Predictions) -> dict[str, object]:
     }
 
 
-def known_number(value: float) -> float | None:
-    """JSON and SQL have no NaN."""
-    return None if np.isnan(value) else float(value)
-
-
 def columns(table: pa.Table, *names: str) -> list[Floats]:
     """Columns of predictions as floats."""
     return [table[n].to_numpy().astype(np.float64) for n in names]
+
+
+def word_errors(table: pa.Table) -> Floats:
+    """Word errors of each utterance, of whatever kind."""
+    return np.asarray(np.sum(columns(table, *PARTS), axis=0))
 
 
 def _measured(
@@ -184,7 +185,7 @@ def _measured(
         "sentence_accuracy": Amount((errors == 0).astype(np.float64), np.ones(len(words))),
         "loss": Amount(loss, words),
     }
-    text = normaliser(predictions.normaliser.partition("@")[0])
+    text = predictions.text
     texts = spoken_and_heard(store, predictions)
     ids = table["sample_id"].to_pylist()
     gone = ("", "", ())
@@ -201,10 +202,8 @@ def _measured(
         rates |= _entity_rates(alignments, [own.get(i, {}) for i in ids], lists, text)
     second = None
     if other is not None:
-        their_words, *theirs = columns(other.table, "words", *PARTS)
-        second = (other.normaliser, Amount(np.sum(theirs, axis=0), their_words))
-    speakers = np.array(known["speaker_key"].to_pylist(), dtype=object)
-    return Measured(speakers, words, rates, predictions.normaliser, outcomes, second)
+        second = (other.normaliser, Amount(word_errors(other.table), columns(other.table, "words")[0]))
+    return Measured(speakers_of(known), words, rates, predictions.normaliser, outcomes, second)
 
 
 def _entity_rates(

@@ -58,6 +58,11 @@ class Predictions:
         """The rows, read when they are first asked for."""
         return _rows(self._store, self.run_id)
 
+    @property
+    def text(self) -> Normaliser:
+        """The normaliser that counted errors."""
+        return normaliser(self.normaliser.partition("@")[0])
+
 
 @dataclass(frozen=True)
 class _Heard:
@@ -209,6 +214,11 @@ def described(store: Store, ids: pa.Array) -> pa.Table:
         " QUALIFY row_number() OVER (PARTITION BY id ORDER BY run_id DESC) = 1 ORDER BY id",
         tables={"wanted": pa.table({"id": ids})},
     )
+
+
+def speakers_of(known: pa.Table) -> npt.NDArray[np.object_]:
+    """The speaker of each row of `described`."""
+    return np.array(known["speaker_key"].to_pylist(), dtype=object)
 
 
 def _same_decoding(store: Store, decoding: str) -> RunInfo | None:

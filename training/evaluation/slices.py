@@ -15,6 +15,8 @@ import pyarrow as pa
 from lineage.errors import EarmarkError
 from lineage.ids import halves, id_array, sort_unique
 from lineage.proof.merkle import set_digest
+from lineage.selection.slices import parse_slices, select
+from lineage.store import Store
 
 WHOLE = "all"
 MOST_VALUES = 24  # an attribute with more distinct values, or fewer utterances to each, tells clips apart, not slices
@@ -40,6 +42,11 @@ def attribute_of(slice: str) -> str | None:
     """The attribute of a slice `attribute=value`; None for any other."""
     name, sign, _ = slice.partition("=")
     return name if sign and name.isidentifier() and "&" not in slice else None
+
+
+def wanted(store: Store, texts: Sequence[str], population: str) -> dict[str, pa.Array] | None:
+    """Slices of a set as people write them; None where none is written, and the attributes shall say which."""
+    return {s.name: select(store, s, population) for s in parse_slices(store, texts, population)} or None
 
 
 def as_ids(slices: Slices | None) -> dict[str, pa.Array] | None:

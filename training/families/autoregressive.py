@@ -1,15 +1,31 @@
-"""What models share that write token after token: the loss of given tokens, and greedy decoding."""
+"""What models share that write token after token: what is given and expected, its loss, and greedy decoding."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch.nn import functional
 
 from training.families import Decoded, word_confidences
 
 IGNORED = -100  # a label that the loss does not count
+
+
+def forced(
+    prompts: Sequence[Sequence[int]], tokens: Sequence[Sequence[int]], *, pad: int, end: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Prompt and transcript of B utterances as inputs, and at each place of the transcript what has to follow, [B, T] each."""
+    width = max(len(p) + len(t) for p, t in zip(prompts, tokens, strict=True))
+    inputs = np.full((len(tokens), width), pad, dtype=np.int64)
+    labels = np.full((len(tokens), width), IGNORED, dtype=np.int64)
+    for i, (prompt, ids) in enumerate(zip(prompts, tokens, strict=True)):
+        last = len(prompt) + len(ids)
+        inputs[i, :last] = [*prompt, *ids]
+        labels[i, len(prompt) - 1 : last] = [*ids, end]
+    return inputs, labels
 
 
 def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.sound.audio import Waveform
 from training.data.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
-from training.families.autoregressive import IGNORED, greedy, nll
+from training.families.autoregressive import IGNORED, forced, greedy, nll
 from training.families.pretrained import linear_layers, quiet, read, weights
 from training.models.base import Base
 
@@ -174,14 +174,8 @@ class Voxtral(Family):
         spoken = self.languages_of(transcripts, languages)
         prompts = [self.prompt(language, count) for language, count in zip(spoken, chunks, strict=True)]
         tokens = [self._encode(t) for t in transcripts]
-        width = max(len(p) + len(t) for p, t in zip(prompts, tokens, strict=True))
+        inputs, labels = forced(prompts, tokens, pad=self.pad, end=self.end)
         first = min(map(len, prompts)) - 1
-        inputs = np.full((len(tokens), width), self.pad, dtype=np.int64)
-        labels = np.full((len(tokens), width), IGNORED, dtype=np.int64)
-        for i, (prompt, ids) in enumerate(zip(prompts, tokens, strict=True)):
-            end = len(prompt) + len(ids)
-            inputs[i, :end] = [*prompt, *ids]
-            labels[i, len(prompt) - 1 : end] = [*ids, self.end]
         columns = torch.from_numpy(mels.padded(features, most * self.frames))
         return {
             "input_features": columns.view(len(tokens), most, self.frames, -1).transpose(2, 3).contiguous(),

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig
 
@@ -23,7 +22,7 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.sound.audio import Waveform
 from training.data.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
-from training.families.autoregressive import IGNORED, greedy, nll
+from training.families.autoregressive import IGNORED, forced, greedy, nll
 from training.families.pretrained import linear_layers, quiet, read, weights
 from training.models.base import Base
 
@@ -165,13 +164,7 @@ class Whisper(Family):
         """See `Family`: `input_features` [B, mels, frames], `decoder_input_ids` and `labels` [B, T], `tokens` [B]."""
         tokens = [self._encode(t) for t in transcripts]
         prompts = [self.prompt(language) for language in self.languages_of(transcripts, languages)]
-        width = max(map(len, tokens), default=0) + self.prompt_length
-        inputs = np.full((len(tokens), width), _first(self.config.pad_token_id, 0), dtype=np.int64)
-        labels = np.full((len(tokens), width), IGNORED, dtype=np.int64)
-        for i, (prompt, ids) in enumerate(zip(prompts, tokens, strict=True)):
-            end = len(prompt) + len(ids)
-            inputs[i, :end] = [*prompt, *ids]
-            labels[i, len(prompt) - 1 : end] = [*ids, self.end]
+        inputs, labels = forced(prompts, tokens, pad=_first(self.config.pad_token_id, 0), end=self.end)
         columns = torch.from_numpy(mels.padded(features, self.frames))
         return {
             "input_features": columns.transpose(1, 2).contiguous(),

@@ -8,6 +8,7 @@ small bases are kept in the store as well, so that what stands on them can be op
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ def resolve_model(store: Store, ref: str) -> Model:
     return next((m for m in reversed(same) if m.name == ref), same[-1])
 
 
+def resolve_two(store: Store, first: str, second: str) -> tuple[Model, Model]:
+    """Two models that are to be told apart.
+
+    Raises:
+        EarmarkError: no such models, or both are one.
+    """
+    a, b = resolve_model(store, first), resolve_model(store, second)
+    if a.model_id == b.model_id:
+        raise EarmarkError(f"'{first}' and '{second}' are one model, {a.model_id[:12]} — give two")
+    return a, b
+
+
 def behind(store: Store, model: Model) -> list[Model]:
     """A model and those that it was trained from, and they from, as far as they are on record."""
     made = {key: m for m in models(store) for key in (m.model_id, m.artifact)}
@@ -97,6 +110,11 @@ def pools_of(config: dict[str, Any]) -> list[str]:
     noted = [config.get("augment", ()), *config.get("augment_for", {}).values()]
     drawn = {a["others"] for augment in noted for a in augment if a["others"]}
     return sorted(drawn | ({config["substitutes_set"]} if "substitutes_set" in config else set()))
+
+
+def pools_behind(store: Store, chain: Iterable[Model]) -> list[str]:
+    """The same of all the runs that trained some models."""
+    return sorted({p for m in chain for p in pools_of(store.resolve_run(m.run_id).config)})
 
 
 def open_model(store: Store, ref: str, *, attention: str = "eager") -> Opened:

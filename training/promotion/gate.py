@@ -38,15 +38,14 @@ from pydantic import Field, field_validator
 
 from lineage.aliases import alias_name
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.people import policy
 from lineage.people.obligations import mark_late, unfit
-from lineage.selection import slices
 from lineage.selection.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from lineage.written import Written
 from training.comparison.compare import Contrast, compare
 from training.evaluation import slices as cuts
-from training.evaluation.evaluate import known_number
 from training.evaluation.normalise import normaliser
 from training.evaluation.predict import described
 from training.models.recorded import Model, behind
@@ -185,7 +184,7 @@ def _slices(store: Store, gate: Gate, model: Model, holder: Model | None, option
         yield Finding("slices", "not judged", "the gate names no set to compare on")
         return
     populations = [resolve_set(store, ref) for ref in gate.sets]
-    chosen = [_chosen(store, gate, p) for p in populations]
+    chosen = [cuts.wanted(store, gate.slices, p.digest) for p in populations]
     if holder is None or holder.model_id == model.model_id:
         yield Finding("slices", "not judged", "the alias points to no other model to compare with")
         return
@@ -197,11 +196,6 @@ def _slices(store: Store, gate: Gate, model: Model, holder: Model | None, option
             level=1 - 2 * tail, replicates=min(MOST_REPLICATES, max(2000, math.ceil(ENOUGH / tail))), **options,
         )  # fmt: skip
         yield _compared(gate, population, done.contrasts)
-
-
-def _chosen(store: Store, gate: Gate, population: SampleSet) -> dict[str, Any] | None:
-    wanted = slices.parse_slices(store, gate.slices, population.digest)
-    return {s.name: slices.select(store, s, population.digest) for s in wanted} or None
 
 
 def _names(store: Store, population: SampleSet, chosen: dict[str, Any] | None) -> list[str]:
@@ -226,9 +220,9 @@ def _compared(gate: Gate, population: SampleSet, contrasts: Iterable[Contrast]) 
             {
                 "set": population.digest,
                 "slice": c.slice,
-                "difference": known_number(d.value),
-                "low": known_number(d.low),
-                "high": known_number(d.high),
+                "difference": finite(d.value),
+                "low": finite(d.low),
+                "high": finite(d.high),
                 "level": d.level,
                 "speakers": d.blocks,
             }

@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -40,10 +39,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lineage.errors import Conflict, EarmarkError, UnknownName
+from lineage.finite import finite
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from lineage.written import Written
-from training.models.recorded import resolve_model
+from training.models.recorded import resolve_two
 from training.statistics.sequential import Bounds, Observation, bounds, paired, weighed
 
 Arm = Literal["candidate", "production"]
@@ -118,8 +118,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON, for a run's result."""
-        mean = None if math.isnan(self.difference.mean) else self.difference.mean
-        return {**asdict(self), "difference": {**asdict(self.difference), "mean": mean}}
+        value: dict[str, Any] = finite(asdict(self))
+        return value
 
 
 def arm(rollout: str, key: str, share: float) -> Arm:
@@ -134,10 +134,7 @@ def begin(store: Store, plan: Plan) -> Rollout:
     Raises:
         EarmarkError: no such models, or both are one.
     """
-    models = {name: resolve_model(store, getattr(plan, name)) for name in ARMS}
-    ids = [models[name].model_id for name in ARMS]
-    if ids[0] == ids[1]:
-        raise EarmarkError(f"'{plan.candidate}' and '{plan.production}' are one model, {ids[0][:12]} — give two")
+    ids = [m.model_id for m in resolve_two(store, plan.candidate, plan.production)]
     config = {"plan": plan.model_dump(mode="json"), "digest": plan.digest, "models": dict(zip(ARMS, ids, strict=True))}
     with store.run("rollout", job=plan.name, config=config, inputs=ids, package="training") as run:
         pass

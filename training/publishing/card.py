@@ -7,24 +7,16 @@ gives the same text; nothing in it speaks of a person or of a single sample; a f
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from lineage.proof.log import tree_root
-from lineage.selection.sets import SampleSet, resolve_set
-from lineage.storage.manifest import RunInfo
-from lineage.store import Store
-from lineage.subjects import without_folder
 from training.data.languages import find_language
 from training.models.base import SCHEME
-from training.models.recorded import Model, behind, pools_of
 from training.publishing import terms
+from training.publishing.findings import Findings, on_hub
+from training.publishing.markdown import cell, code, heading, hours, interval, percent, points, table
 
 TASK = "automatic-speech-recognition"
 RATES = {"wer": "WER", "cer": "CER"}  # error rates that hubs know
@@ -42,97 +34,6 @@ AUTO = {"ctc": "AutoModelForCTC", "voxtral": "VoxtralForConditionalGeneration"}
 BASE = "base"  # folder of the base beside adapters, where no hub has it
 
 
-@dataclass(frozen=True)
-class Findings:
-    """What is on record of a model: rows of `metrics` and `effects`, its training run, its sets, what is behind it."""
-
-    model: Model
-    run: RunInfo
-    metrics: tuple[Mapping[str, Any], ...]
-    effects: tuple[Mapping[str, Any], ...]
-    sets: Mapping[str, SampleSet]
-    origins: tuple[terms.Origin, ...]
-    speakers: Mapping[str, int]  # by digest of the set
-    position: int  # of the last run that any of it stands in
-    root: str  # of the log up to there
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """The recipe's fields, without folders of this machine; empty if nobody here trained the model by one."""
-        fields = self.run.config.get("recipe") or {}
-        return {n: without_folder(v) if isinstance(v, str) else v for n, v in fields.items()}
-
-    @property
-    def opens(self) -> dict[str, Any]:
-        """How the model is opened (see `training.models.recorded.opening`); empty if no family knows it."""
-        return self.run.config.get("opens") or {}
-
-    @property
-    def method(self) -> str:
-        """'lora' where the weights are adapters, else 'full'."""
-        return str(self.opens.get("method", "full"))
-
-    @property
-    def base(self) -> str:
-        """What it was fine-tuned from, without the folders of this machine; empty if that is not on record."""
-        return without_folder(self.recipe.get("base") or self.model.base or "")
-
-
-def findings(store: Store, model: Model) -> Findings:
-    """Everything that a card tells of a model."""
-    metrics = store.sql(
-        """SELECT * FROM metrics WHERE model_id = ? AND baseline IS NULL
-        QUALIFY row_number() OVER (PARTITION BY metric, slice, set_digest, normaliser ORDER BY run_id DESC) = 1
-        ORDER BY set_digest, normaliser, metric, slice <> 'all', slice""",
-        [model.model_id],
-    ).to_pylist()
-    run = store.resolve_run(model.run_id)
-    effects = _effects(store, model, run)
-    chain = behind(store, model)
-    trained = [m.model_id for m in chain if m.set_digest is not None]
-    pools = {p for m in chain for p in pools_of(store.resolve_run(m.run_id).config)}
-    origins = terms.behind_models(store, trained) if trained else []
-    origins += [o for p in sorted(pools) for o in terms.behind_set(store, p) if o not in origins]
-    digests = {d for d in (*(m.set_digest for m in chain), *(m["set_digest"] for m in metrics)) if d is not None}
-    told = {run.id, *(row["run_id"] for row in (*metrics, *effects))}
-    position = max(e.position for e in store.log.entries() if e.run in told)
-    return Findings(
-        model,
-        run,
-        tuple(metrics),
-        tuple(effects),
-        {d: resolve_set(store, d) for d in sorted(digests)},
-        tuple(origins),
-        {d: _speakers(store, d) for d in sorted(digests)},
-        position,
-        tree_root(store.log.leaves()[: position + 1]).hex(),
-    )
-
-
-def _effects(store: Store, model: Model, run: RunInfo) -> list[Mapping[str, Any]]:
-    """The newest audit of this model's recipe on its training set, as far as it left slices out."""
-    audits = [
-        r.id
-        for r in store.runs()
-        if r.kind == "ablate" and r.status == "completed" and r.job == run.job and model.set_digest in r.inputs
-    ]
-    if not audits:
-        return []
-    query = (
-        "SELECT * FROM effects WHERE run_id = ? AND coalesce(intervention, 'remove') = 'remove' "
-        "ORDER BY metric DESC, train_slice, eval_slice"
-    )
-    rows: list[Mapping[str, Any]] = store.sql(query, [audits[-1]]).to_pylist()
-    return rows
-
-
-def _speakers(store: Store, digest: str) -> int:
-    query = """
-        SELECT count(DISTINCT speaker_key) AS n FROM samples
-        WHERE sample_id IN (SELECT sample_id FROM members WHERE set_digest = ?)"""
-    return int(store.sql(query, [digest])["n"][0].as_py())
-
-
 def model_card(found: Findings, repo: str, *, licence: str | None = None, use: str | None = None) -> str:
     """The text of the card, metadata first.
 
@@ -144,7 +45,7 @@ def model_card(found: Findings, repo: str, *, licence: str | None = None, use: s
     """
     given = licence or terms.joint(found.origins)
     parts = [
-        f"# {cell(_name(found))}",
+        f"# {cell(found.name)}",
         _opening(found, repo),
         heading("Intended use", (use or "").strip() or "Not stated by whoever published it."),
         heading("How well it does", _results(found)),
@@ -157,10 +58,6 @@ def model_card(found: Findings, repo: str, *, licence: str | None = None, use: s
     ]
     text = "\n\n".join(p for p in parts if p) + "\n"
     return str(ModelCard(f"---\n{_metadata(found, given).to_yaml()}\n---\n{text}"))
-
-
-def _name(found: Findings) -> str:
-    return without_folder(found.model.name)
 
 
 def _metadata(found: Findings, licence: str | None) -> ModelCardData:
@@ -196,14 +93,9 @@ def _metadata(found: Findings, licence: str | None) -> ModelCardData:
         tags=[t for t in ("earmark", "speech", found.model.family) if t],
         base_model=base if on_hub(base) else None,
         metrics=sorted({m["metric"] for m in found.metrics if m["metric"] in RATES}) or None,
-        model_name=_name(found),
+        model_name=found.name,
         eval_results=results or None,
     )
-
-
-def on_hub(base: str) -> bool:
-    """Whether a base was named by a hub id, so that others can have it from there."""
-    return base.count("/") == 1 and ":" not in base
 
 
 def _slug(name: str) -> str:
@@ -337,7 +229,7 @@ def _data(found: Findings) -> str:
 def _use(found: Findings, digest: str) -> str:
     if digest == found.model.set_digest:
         return "training"
-    return "evaluation" if any(m["set_digest"] == digest for m in found.metrics) else "training of an earlier model"
+    return "evaluation" if found.sets[digest] in found.tested else "training of an earlier model"
 
 
 def sources(origins: Iterable[terms.Origin]) -> str:
@@ -392,7 +284,7 @@ def _checking(found: Findings) -> str:
     commands = [
         "pip install cryptography && python check.py   # this folder, against the signed log of the record",
         *(["earmark train recipe.yaml   # with the record: the same weights, bit for bit"] if found.recipe else []),
-        *(f"earmark evaluate MODEL {s.name}" for s in _tested(found)),
+        *(f"earmark evaluate MODEL {s.name}" for s in found.tested),
         "earmark verify   # the record itself, byte by byte",
     ]
     shown = "\n".join(commands)
@@ -406,64 +298,3 @@ def _checking(found: Findings) -> str:
         + f"The figures stand in the log of the record up to entry {found.position}, where its root is `{found.root}`; "
         "`proof/checkpoint.json` is the signed head of that log, `lineage.json` says what the model is made of."
     )
-
-
-def _tested(found: Findings) -> Sequence[SampleSet]:
-    digests = dict.fromkeys(m["set_digest"] for m in found.metrics)
-    return [found.sets[d] for d in digests]
-
-
-def metrics_json(found: Findings) -> str:
-    """Every figure on record of the model, as JSON."""
-    named = [{**m, "set": found.sets[m["set_digest"]].name} for m in found.metrics]
-    return json.dumps(named, indent=1, ensure_ascii=False, default=str) + "\n"
-
-
-# -- Markdown ------------------------------------------------------------------------------------------------------------
-
-
-def heading(title: str, body: str) -> str:
-    """A part of a card."""
-    return f"## {title}\n\n{body}"
-
-
-def cell(value: Any) -> str:
-    """Text that Markdown shows as it is, in one line."""
-    plain = "".join(c if c.isprintable() else " " for c in str(value))
-    return "".join(f"\\{c}" if c in "\\`*_[]<>|#!&" else c for c in plain)
-
-
-def code(text: str) -> str:
-    """Text for between back quotes."""
-    return "".join(c if c.isprintable() and c != "`" else " " for c in text)
-
-
-def table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; what is quoted as code in a cell stays as it is."""
-    lines = [names, ["---"] * len(names)]
-    shown = [
-        [c if isinstance(c, str) and c.startswith("`") else cell("" if c is None else c) for c in row] for row in rows
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (*lines, *shown))
-
-
-def percent(rate: float) -> str:
-    """A rate in per cent."""
-    return f"{100 * rate:.1f} %"
-
-
-def points(rate: float | None) -> str:
-    """A change of a rate in points, with its sign."""
-    return "" if rate is None else f"{100 * rate:+.1f}"
-
-
-def interval(low: float | None, high: float | None, show: Any = percent) -> str:
-    """The ends of an interval; says so where there is none."""
-    if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return "too few speakers"
-    return f"{show(low)} to {show(high)}"
-
-
-def hours(seconds: float | None) -> str:
-    """A duration in hours."""
-    return "" if seconds is None else f"{seconds / 3600:.3g}"

@@ -16,7 +16,9 @@ from lineage.selection.sets import SampleSet
 from lineage.store import Store
 from training.data.languages import find_language
 from training.publishing import terms
-from training.publishing.card import TASK, cell, code, heading, hours, sources, table
+from training.publishing.card import TASK, sources
+from training.publishing.findings import speakers_in
+from training.publishing.markdown import cell, code, heading, hours, table
 
 SIZES = (("n<1K", 10**3), ("1K<n<10K", 10**4), ("10K<n<100K", 10**5), ("100K<n<1M", 10**6), ("1M<n<10M", 10**7))
 FEW_VALUES = 24  # an attribute with more tells clips apart, not groups
@@ -52,13 +54,7 @@ def data_card(
     """The text of the card of a set, metadata first; arguments as of `training.publishing.card.model_card`."""
     origins = terms.behind_set(store, data.digest)
     given = licence or terms.joint(origins)
-    speakers = sum(
-        store.sql(
-            """SELECT count(DISTINCT speaker_key) AS n FROM samples
-            WHERE sample_id IN (SELECT sample_id FROM members WHERE set_digest = ?)""",
-            [data.digest],
-        )["n"].to_pylist()
-    )
+    speakers = speakers_in(store, data.digest)
     facts = table(
         ["set", "samples", "hours", "speakers", "digest"],
         [[data.name, data.size - gone.of_this, hours(data.duration_s), speakers, f"`{data.digest}`"]],

@@ -42,12 +42,14 @@ from lineage.selection.sets import SampleSet, resolve_set
 from lineage.store import Store
 from lineage.subjects import Subject, without_folder
 from training.data.permission import on_pool
-from training.models.recorded import Model, behind, pools_of, resolve_model
+from training.models.recorded import Model, behind, pools_behind, resolve_model
 from training.progress import Progress, silent
 from training.publishing import demo_app, hub, terms
-from training.publishing.card import BASE, Findings, cell, findings, metrics_json, model_card, on_hub
+from training.publishing.card import BASE, model_card
 from training.publishing.datacard import data_card, withdrawn
+from training.publishing.findings import Findings, findings, metrics_json, on_hub
 from training.publishing.hub import MAIN, Pushed
+from training.publishing.markdown import cell
 
 ATTRIBUTES = "".join(
     f"*.{end} filter=lfs diff=lfs merge=lfs -text\n" for end in ("arrow", "bin", "model", "safetensors")
@@ -272,8 +274,10 @@ def _verdicts(store: Store, model: Model, policy: Policy | None) -> list[Verdict
     """How policy judges each set that the model, or one that it stands on, was trained on or had mixed in."""
     chain = behind(store, model)
     sets = dict.fromkeys(m.set_digest for m in chain if m.set_digest is not None)
-    pools = {p for m in chain for p in pools_of(store.resolve_run(m.run_id).config)}
-    return [*(verdict_on(store, s, policy) for s in sets), *(on_pool(store, p, policy) for p in sorted(pools))]
+    return [
+        *(verdict_on(store, s, policy) for s in sets),
+        *(on_pool(store, p, policy) for p in pools_behind(store, chain)),
+    ]
 
 
 def _spelt(licence: str | None) -> str | None:
@@ -346,20 +350,19 @@ def _training(found: Findings) -> dict[str, Any]:
 def _statement(parcel: Parcel, found: Findings) -> dict[str, Any]:
     """What the model is made of, for programs; the proofs show that the record says so."""
     model = found.model
-    tested = dict.fromkeys(m["set_digest"] for m in found.metrics)
     base = found.opens.get("base", {})
     return {
         "format": "earmark.lineage.v1",
         "model": {
             "id": model.model_id,
-            "name": without_folder(model.name),
+            "name": found.name,
             "family": model.family,
             "run": model.run_id,
         },
         "base": {"name": found.base, "digest": base.get("digest")},
         "files": listing(parcel.folder),
         "training_set": _told(found.sets[model.set_digest], found) if model.set_digest is not None else None,
-        "evaluation_sets": [_told(found.sets[d], found) for d in tested],
+        "evaluation_sets": [_told(s, found) for s in found.tested],
         "sources": [o.__dict__ for o in found.origins],
         "licence": terms.joint(found.origins),
         "log": {"position": found.position, "root": found.root},
@@ -393,12 +396,11 @@ def _requirements(*, adapters: bool) -> str:
 
 
 def _space_card(found: Findings, home: str) -> str:
-    name = without_folder(found.model.name)
     data = SpaceCardData(
-        title=f"{name} listens", sdk="gradio", app_file="app.py", models=[home], pinned=False, emoji="👂"
+        title=f"{found.name} listens", sdk="gradio", app_file="app.py", models=[home], pinned=False, emoji="👂"
     )
     return (
-        f"---\n{data.to_yaml()}\n---\n# {cell(name)}\n\nTranscribes speech from microphone or file with "
+        f"---\n{data.to_yaml()}\n---\n# {cell(found.name)}\n\nTranscribes speech from microphone or file with "
         f"`{home}`, whose card says what it was trained on and whom it serves how well. "
         "Of a private model, give the Space a secret `HF_TOKEN` that may read it.\n"
     )

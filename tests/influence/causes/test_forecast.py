@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from influence.causes.doses import SHARES, Doses, Part
-from influence.causes.forecast import collect, expectations, whatif
+from influence.causes.forecast import expectations, forecast
 from influence.causes.foreseen import Forecasts
 from lineage.errors import EarmarkError
 from lineage.selection.slices import FrozenSlice
@@ -65,7 +65,7 @@ def short(recipe: Recipe) -> Recipe:
 
 @pytest.fixture(scope="module")
 def outlook(fresh: Store, short: Recipe) -> Forecasts:
-    return collect(fresh, short, ["accent=north"], seeds=2, replicates=100)
+    return forecast(fresh, short, ["accent=north"], seeds=2, replicates=100)
 
 
 def test_retrainings_end_in_a_table_that_sql_reads(outlook: Forecasts, fresh: Store) -> None:
@@ -97,10 +97,12 @@ def test_asking_again_reads_it_back_and_another_question_retrains_nothing(
     outlook: Forecasts, fresh: Store, short: Recipe
 ) -> None:
     runs = len(fresh.runs())
-    again = collect(fresh, short, ["accent=north"], seeds=2, replicates=100)
+    again = forecast(fresh, short, ["accent=north"], seeds=2, replicates=100)
     assert (again.reused, again.rows, again.measured) == (True, outlook.rows, outlook.measured)
     assert len(fresh.runs()) == runs
-    other = whatif(fresh, short, "accent=north", [0.01], evaluation=["accent=*"], goal="worst", seeds=2, replicates=100)
+    other = forecast(
+        fresh, short, ["accent=north"], [0.01], evaluation=["accent=*"], goal="worst", seeds=2, replicates=100
+    )
     assert other.trained == 0
     assert other.target.startswith("worst: accent=")
 
@@ -110,7 +112,7 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
     wrong = [
         {"slices": []},
         {"slices": ["acent=north"]},
-        {"slices": ["accent=north"], "hours": -1.0},
+        {"slices": ["accent=north"], "hours": [-1.0]},
         {"slices": ["accent=north"], "seeds": 1},
         {"slices": ["accent=north"], "goal": "worst"},
         {"slices": ["accent=north"], "goal": "best"},
@@ -122,10 +124,10 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
     ]
     for asked in wrong:
         with pytest.raises(EarmarkError):
-            collect(fresh, short, **asked)  # type: ignore[arg-type]
+            forecast(fresh, short, **asked)  # type: ignore[arg-type]
     assert len(fresh.runs()) == runs
     with pytest.raises(EarmarkError, match="nothing would be left"):
-        collect(fresh, short, ["all"], seeds=2)
+        forecast(fresh, short, ["all"], seeds=2)
 
 
 def test_on_the_command_line(

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from influence.audit import AuditReport, run
-from influence.causes.forecast import collect
+from influence.causes.forecast import forecast
 from influence.causes.gap import gap
 from influence.discovery.discover import discover
 from influence.games.coalitions import interact
@@ -67,7 +67,7 @@ def record(kept: Store, short: Recipe, done: AuditReport) -> AuditRecord:
     other = short.variant(learning_rate=1e-4)
     for one in (short.variant(name="under another name"), other):
         interact(kept, one, slices=["accent=north", "accent=west"], seeds=2, replicates=50)
-        collect(kept, one, ["accent=north"], seeds=2, replicates=50)
+        forecast(kept, one, ["accent=north"], seeds=2, replicates=50)
     gap(kept, own, "test", "noise=hum", adjust=["duration_s"], replicates=50)
     gap(kept, own, "train", "noise=hum", adjust=["duration_s"], replicates=50)
     for _ in range(2):

@@ -19,8 +19,9 @@ from lineage.store import Store
 from tests.training.hub_server import Hub
 from training.models.recorded import adopt_base, resolve_model
 from training.publishing import terms
-from training.publishing.card import Findings, findings, gaps, model_card
+from training.publishing.card import gaps, model_card
 from training.publishing.datacard import withdrawn
+from training.publishing.findings import Findings, findings
 from training.publishing.publish import publish_model
 
 SPDX = {

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from earmark.cli import app
-from earmark.cli.options import WORKERS, spread
+from earmark.cli.spreading import WORKERS, spread
 from influence.executors.spread import Spread
 from lineage.errors import EarmarkError
 
