@@ -14,8 +14,8 @@ import streamlit as st
 from dashboard.clickable import ASSETS, show
 from dashboard.record import opened
 from dashboard.views import View, views
+from influence.report.markup import Markup, tag
 from lineage.errors import EarmarkError
-from lineage.markup import Markup, tag
 
 
 def main() -> None:

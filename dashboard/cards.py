@@ -16,8 +16,8 @@ from dashboard.pieces.tables import chips
 from dashboard.pieces.tree import Told, tree
 from dashboard.queries.samples import Facts, Node, consumption, lineage_of
 from dashboard.record import ask
-from lineage import formats
-from lineage.markup import Markup, tag
+from influence.report import formats
+from influence.report.markup import Markup, tag
 
 
 def player(sound: bytes | str, said: str | None, what: str = "Recording") -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from lineage.markup import Markup
+from influence.report.markup import Markup
 
 ASSETS = Path(__file__).parent / "assets"
 

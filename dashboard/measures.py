@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lineage import formats
+from influence.report import formats
 
 METRICS = {
     "wer": "word error rate",

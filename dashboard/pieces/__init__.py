@@ -1,1 +1,1 @@
-"""What pages are put together from: each turns values into HTML (`lineage.markup`) or a chart, and knows no store."""
+"""What pages are put together from: each turns values into HTML (`influence.report.markup`) or a chart, and knows no store."""

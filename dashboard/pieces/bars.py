@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboard.pieces.tables import Column, Row, table
-from lineage.markup import Markup, tag
+from influence.report.markup import Markup, tag
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lineage.markup import Markup, tag
+from influence.report.markup import Markup, tag
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboard.measures import Rate
-from lineage import formats
-from lineage.markup import Markup, tag
+from influence.report import formats
+from influence.report.markup import Markup, tag
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboard import palette
-from lineage.markup import Markup, tag
+from influence.report.markup import Markup, tag
 
 Key = tuple[str, str]  # training slice, evaluation slice
 

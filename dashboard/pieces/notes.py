@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lineage.markup import Content, Markup, tag
+from influence.report.markup import Content, Markup, tag
 
 
 def reading(content: Content) -> Markup:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lineage.markup import Content, Markup, tag, text
+from influence.report.markup import Content, Markup, tag, text
 
 if TYPE_CHECKING:
     from dashboard.queries import Page

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dashboard.pieces.tables import chips
-from lineage import formats
-from lineage.markup import Markup, tag
+from influence.report import formats
+from influence.report.markup import Markup, tag
 
 if TYPE_CHECKING:
     import uuid

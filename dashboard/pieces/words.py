@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lineage.markup import Markup, tag
+from influence.report.markup import Markup, tag
 from training.evaluation.wer import Aligned
 
 NAMES = {"substitution": "substituted", "deletion": "missed", "insertion": "made up"}

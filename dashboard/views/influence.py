@@ -23,8 +23,8 @@ from dashboard.queries.influences import Attribution, attributions, largest, ran
 from dashboard.queries.samples import facts, members_of
 from dashboard.record import ask
 from dashboard.views import View
-from lineage import formats
-from lineage.markup import Markup, tag
+from influence.report import formats
+from influence.report.markup import Markup, tag
 
 SIZE = 4  # samples on a page of either list
 SIGNS = {HELPS: "▲", HURTS: "▼", NO_EFFECT: "≈", OPEN: "?"}

@@ -15,9 +15,9 @@ from dashboard.pieces.tables import Column, Row, digest, pager, table
 from dashboard.queries import integrity, overview
 from dashboard.record import ask, opened, state
 from dashboard.views import View
-from lineage import formats
+from influence.report import formats
+from influence.report.markup import Markup, join, tag
 from lineage.chain import SCHEME
-from lineage.markup import Markup, join, tag
 from lineage.proof.verifier import Report
 
 SIZE = 10  # rows on a page of a list

@@ -30,8 +30,8 @@ from dashboard.queries.utterances import ORDERS, Utterance, tally, utterance, ut
 from dashboard.record import ask
 from dashboard.texts import normalised
 from dashboard.views import View
-from lineage import formats
-from lineage.markup import Markup, join, tag
+from influence.report import formats
+from influence.report.markup import Markup, join, tag
 from training.evaluation import wer
 
 SIZE = 10

@@ -58,10 +58,10 @@ def gap(
 
     Where models that differ from it in their seeds alone were evaluated on the set, it is that of their mean.
     """
-    from influence.causes import drawing
     from influence.causes.compared import plain
     from influence.causes.gap import gap as run
     from influence.causes.graph import CausalGraph
+    from influence.report import drawing
 
     graph = None if causes is None else CausalGraph.load(causes)
     if draw is not None and (graph is None or draw.suffix not in (".svg", ".dot")):

@@ -6,17 +6,16 @@ import math
 from collections.abc import Sequence
 
 from influence.causes.compared import Judged
-from influence.causes.drawing import svg
 from influence.causes.graph import CausalGraph
 from influence.causes.refutation import COMMON_CAUSE, PLACEBO, SUBSET, Refutation
-from influence.report import words
+from influence.report import formats, words
 from influence.report.beside import Compared
+from influence.report.drawing import svg
 from influence.report.forest import figures, name
+from influence.report.markup import Content, Markup, join, tag
 from influence.report.parts import paragraph, passed, section, table
 from influence.report.record import AuditRecord
 from influence.report.strip import Axis, Bar, axis_of, strip, ticks
-from lineage import formats
-from lineage.markup import Content, Markup, join, tag
 from training.evaluation.slices import attribute_of
 from training.statistics.bootstrap import Interval
 

@@ -8,13 +8,12 @@ from typing import Any
 
 from influence.plans.controls import ENOUGH
 from influence.plans.hypotheses import SCALE
-from influence.report import words
+from influence.report import formats, words
 from influence.report.forest import name, verdict
+from influence.report.markup import Content, Markup, join, tag
 from influence.report.parts import Fact, facts, paragraph, plural, section, table
 from influence.report.record import AuditRecord, Entry
 from influence.statistics.effects import Effect
-from lineage import formats
-from lineage.markup import Content, Markup, join, tag
 from lineage.selection.sets import SampleSet
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 from influence.discovery.found import Found
-from influence.report import words
+from influence.report import formats, words
 from influence.report.beside import Search
 from influence.report.forest import figures, name
+from influence.report.markup import Content, Markup, tag
 from influence.report.parts import paragraph, passed, section, table
 from influence.report.record import AuditRecord
 from influence.report.strip import Axis, Bar, axis_of, strip, ticks
-from lineage import formats
-from lineage.markup import Content, Markup, tag
 
 METRIC = "wer"
 BY = {"attributes": "crossings of attributes", "embeddings": "clusters of what the model hears alike"}

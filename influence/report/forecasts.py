@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from influence.causes.foreseen import Expectation, Forecasts
-from influence.report import words
+from influence.report import formats, words
 from influence.report.forest import name
+from influence.report.markup import Content, Markup, join, tag
 from influence.report.parts import paragraph, passed, plural, section, table
 from influence.report.record import AuditRecord
 from influence.report.strip import Axis, Bar, axis_of, strip, ticks
-from lineage import formats
-from lineage.markup import Content, Markup, join, tag
 
 HOUR = 3600.0
 METRIC = "wer"

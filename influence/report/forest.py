@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from influence.plans.hypotheses import SCALE
-from influence.report import words
+from influence.report import formats, words
+from influence.report.markup import Markup, tag
 from influence.report.parts import titled
 from influence.report.strip import Axis, Bar, axis_of, strip, ticks
 from influence.statistics.effects import Effect
-from lineage import formats
-from lineage.markup import Markup, tag
 from lineage.selection.slices import WHOLE
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from influence.games.worth import Interaction, InteractionReport
-from influence.report import words
+from influence.report import formats, words
 from influence.report.forest import figures, name
+from influence.report.markup import Content, Markup, join
 from influence.report.parts import paragraph, plural, section, table
 from influence.report.record import AuditRecord
 from influence.report.strip import Bar, axis_of, strip, ticks
-from lineage import formats
-from lineage.markup import Content, Markup, join
 
 METRIC = "wer"  # of the others the rows are in the table `interactions` and in the JSON
 METHODS = {

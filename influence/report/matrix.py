@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from influence.report import words
 from influence.report.forest import figures, name
+from influence.report.markup import Markup, tag
 from influence.report.parts import titled
 from influence.statistics.effects import Effect
-from lineage.markup import Markup, tag
 
 ACROSS = 6  # evaluation slices in one table
 

@@ -1,7 +1,7 @@
 """One HTML file of one audit, to be read, printed and filed: the answers first, then the evidence, then how it was come by.
 
 It stands by itself: no script, no font, no picture from anywhere. Everything that comes out of the record goes through
-`lineage.markup`. Laws: the same record gives the same bytes; the file is well-formed as XML, too.
+`influence.report.markup`. Laws: the same record gives the same bytes; the file is well-formed as XML, too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from importlib import resources
 from itertools import groupby
 
 from influence.plans.hypotheses import OPEN, REFUTED, SUPPORTED
-from influence.report import conduct, reading, words
+from influence.report import conduct, formats, reading, words
 from influence.report.causes import causes
 from influence.report.discovered import discovered
 from influence.report.forecasts import forecasts
 from influence.report.forest import forest, name, verdict
 from influence.report.games import games
+from influence.report.markup import Markup, join, tag
 from influence.report.matrix import matrix
 from influence.report.parts import paragraph, plural, section
 from influence.report.record import AuditRecord
@@ -23,8 +24,6 @@ from influence.report.schedules import schedules
 from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
 from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
-from lineage import formats
-from lineage.markup import Markup, join, tag
 from lineage.selection.slices import WHOLE
 
 FEW = 8  # slices of one verdict whose figures are given with it; those of more stand in the table alone

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lineage import formats
-from lineage.markup import Content, Markup, join, tag
+from influence.report import formats
+from influence.report.markup import Content, Markup, join, tag
 
 Fact = tuple[str, Content]
 

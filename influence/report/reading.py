@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from influence.report import formats
+from influence.report.markup import Markup, tag
 from influence.report.parts import facts, paragraph, section
 from influence.report.record import AuditRecord, checkpoint_of
-from lineage import formats
-from lineage.markup import Markup, tag
 
 LIMITS = (
     "An effect is of this recipe, this base model and these data. Another recipe, or much more data, may do otherwise.",

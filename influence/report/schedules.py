@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from influence.report import words
 from influence.report.forest import figures, name, verdict
+from influence.report.markup import Content, Markup
 from influence.report.parts import paragraph, section, table
 from influence.report.record import AuditRecord
 from influence.statistics.effects import Effect
-from lineage.markup import Content, Markup
 
 EPOCHS, STEPS, DIFFERENCE = "epochs", "steps", "steps-epochs"
 

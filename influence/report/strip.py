@@ -10,8 +10,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lineage import formats
-from lineage.markup import Markup, join, tag
+from influence.report import formats
+from influence.report.markup import Markup, join, tag
 
 HEIGHT = 30  # of a row, in CSS pixels
 ABOVE, BELOW = 11, 22  # where the dot and the diamond stand in it

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 from influence.plans.hypotheses import NAMES, OPEN, REFUTED, SCALE, SUPPORTED, UNITS
+from influence.report import formats
 from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
 from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
-from lineage import formats
 
 REMOVED = ("remove", PLANTED)
 MARKS = {HELPS: "▲", HURTS: "▼", NO_EFFECT: "=", NOT_IDENTIFIABLE: "?", SUPPORTED: "✓", REFUTED: "✗"}

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from influence.causes.drawing import dot, svg
 from influence.causes.graph import CausalGraph, read_edges
+from influence.report.drawing import dot, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 DEVICES = CausalGraph.parse({"edges": "home -> accent -> errors; home -> device -> errors", "unobserved": ["home"]})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dashboard import palette
 from dashboard.pieces.words import aligned
-from lineage.markup import Markup, join, tag, text
+from influence.report.markup import Markup, join, tag, text
 from training.evaluation.wer import align
 
 HOSTILE = "<script>alert('x')</script>\" onclick=\"x"

@@ -17,8 +17,8 @@ from typing import Any
 import networkx as nx
 
 from influence.causes.graph import OUTCOME, CausalGraph
+from influence.report.markup import Markup, join, tag
 from lineage.identity import digest_of
-from lineage.markup import Markup, join, tag
 
 HEIGHT, GAP, LANE = 34, 22, 14  # of a node, below it, of an edge that passes by
 BETWEEN = 62  # layers

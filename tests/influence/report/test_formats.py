@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage import formats
+from influence.report import formats
 
 
 def plain(text: str) -> str:
