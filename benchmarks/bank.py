@@ -47,7 +47,7 @@ from lineage.ingestion.ingest import ingest
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice, freeze
 from lineage.store import Store
-from training.models.base import find_base
+from training.families.base import find_base
 from training.recipe import Recipe
 
 BASE = "earmark:whisper-tiny"

@@ -34,7 +34,7 @@ from lineage.sound import waveforms
 from lineage.store import Store
 from training.data.corpus import open_corpus
 from training.evaluation.predict import predict, spoken_and_heard
-from training.models.base import find_base
+from training.families.base import find_base
 from training.models.recorded import adopt_base, open_model
 
 BASE = "earmark:whisper-tiny"

@@ -27,8 +27,8 @@ import pyarrow as pa
 
 from influence.audit import run
 from influence.executors.spread import Spread
+from influence.plans.checks import PLANTED
 from influence.plans.planfile import AuditPlan
-from influence.statistics.checks import PLANTED
 from influence.statistics.verdicts import HELPS
 from lineage.derivation.derive import apply
 from lineage.errors import EarmarkError

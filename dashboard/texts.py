@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lineage.errors import EarmarkError
-from training.evaluation.normalise import normaliser
+from training.normalise import normaliser
 
 
 def normalised(label: str, *texts: str) -> tuple[tuple[str, ...], str]:

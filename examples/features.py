@@ -9,7 +9,7 @@ import torch
 from transformers import AutoFeatureExtractor, AutoTokenizer, WhisperForConditionalGeneration
 
 from lineage.derivation.pipelines import heard
-from training.models.base import find_base
+from training.families.base import find_base
 
 BASE = find_base("earmark:whisper-tiny").path  # or "openai/whisper-tiny", or a folder
 EXTRACTOR = AutoFeatureExtractor.from_pretrained(BASE)

@@ -29,13 +29,13 @@ from influence.causes.claims import judge as judge_claims
 from influence.causes.compared import Judged
 from influence.causes.refutation import require
 from influence.executors.spread import ALONE, Spread
+from influence.plans.checks import Check, check, met
 from influence.plans.controls import Match
 from influence.plans.hypotheses import Answer
 from influence.plans.plan import freeze
 from influence.plans.planfile import CONTROLS, AuditPlan
 from influence.plans.request import Request, request
 from influence.rounds import Rounds
-from influence.statistics.checks import Check, check, met
 from influence.statistics.effects import Effect
 from influence.statistics.panels import USUAL, Generalise, Metric
 from influence.statistics.sequential import Sequential
@@ -44,7 +44,7 @@ from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
-from training.loops.determinism import depends, pick_device
+from training.determinism import depends, pick_device
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.statistics.bootstrap import LEVEL, REPLICATES

@@ -34,10 +34,10 @@ from lineage.selection import leakage
 from lineage.store import Store
 from training.comparison.costs import in_force
 from training.data.corpus import open_corpus
+from training.determinism import pick_device
 from training.evaluation.predict import predict
 from training.fit import train
 from training.loops.changes import changes
-from training.loops.determinism import pick_device
 from training.models.recorded import Opened, open_model
 from training.models.start import find_start
 from training.prepare import prepare

@@ -36,18 +36,18 @@ from training.data import presentation
 from training.data.augment import Augmentation
 from training.data.corpus import Corpus, open_corpus
 from training.data.order import Plan
-from training.data.permission import permission
+from training.determinism import deterministic
+from training.families.base import Base
 from training.loops.changes import changes
 from training.loops.checkpoints import CheckpointKeeper
-from training.loops.determinism import deterministic
 from training.loops.development import Development
 from training.loops.exposures import Exposures
 from training.loops.resume import Part, Saver
 from training.loops.trainer import RecordedTrainer
 from training.models import ewc, handover
-from training.models.base import Base
 from training.models.recorded import keep_base, opening, record_model
 from training.models.tensors import disk_watched
+from training.permission import permission
 from training.prepare import Prepared, asked, prepare
 from training.progress import Progress, silent
 from training.recipe import Recipe

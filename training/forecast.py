@@ -18,7 +18,7 @@ from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.costs import RateCard, in_force
 from training.data.order import Plan
-from training.data.permission import Permission, permission
+from training.permission import Permission, permission
 from training.prepare import Prepared, prepare
 from training.recipe import Recipe
 

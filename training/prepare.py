@@ -24,11 +24,11 @@ from lineage.store import Store
 from training.data import presentation
 from training.data.augment import Augmentation, pinned
 from training.data.rehearsal import Mixture, mixture
+from training.determinism import check_precision, depends, pick_device
 from training.families import Family
+from training.families.base import Base
 from training.loops.changes import Changes
-from training.loops.determinism import check_precision, depends, pick_device
 from training.loops.trainer import OPTIMISER
-from training.models.base import Base
 from training.models.recorded import pools_of
 from training.models.start import Start, find_start
 from training.recipe import Recipe

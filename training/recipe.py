@@ -24,7 +24,7 @@ from lineage.errors import EarmarkError
 from lineage.written import Written
 from training.data.augment import Augmentation
 from training.data.specaugment import SpecAugment
-from training.evaluation.normalise import NAMES as NORMALISERS
+from training.normalise import NAMES as NORMALISERS
 
 # What a recipe is called, what is measured afterwards and how often it is saved leave the weights as they are.
 NOT_IN_WEIGHTS = ("name", "evaluate", "checkpoints", "save_steps", "save_seconds")

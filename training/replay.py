@@ -35,9 +35,9 @@ from lineage.selection.sets import members, resolve_set, sample_sets
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.compare import compare
+from training.families.base import Base, find_base
 from training.fit import Replays, train
 from training.loops.changes import again as again_as
-from training.models.base import Base, find_base
 from training.models.distance import Distance, distance
 from training.progress import Progress, silent
 from training.recipe import Recipe

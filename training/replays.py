@@ -18,7 +18,7 @@ from lineage.machine import rebuild
 from lineage.proof.merkle import set_digest
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
-from training.loops import determinism
+from training import determinism
 
 Kind = Literal["code", "environment", "data", "base", "threads", "hardware"]
 

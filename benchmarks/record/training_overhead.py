@@ -24,8 +24,8 @@ from transformers import AutoModelForSpeechSeq2Seq, PrinterCallback, Trainer, Tr
 from transformers.utils import logging
 
 from lineage.store import Store
+from training.families.base import find_base
 from training.loops.callback import EarmarkCallback
-from training.models.base import find_base
 
 TARGET = 0.02
 SAMPLES, BATCH, WORDS = 540, 16, 6

@@ -41,8 +41,8 @@ from lineage.sound import waveforms
 from lineage.sound.audio import Waveform, quantise, read_audio
 from lineage.store import Store
 from training.evaluation.evaluate import evaluate
+from training.families.base import PACKAGED
 from training.fit import train
-from training.models.base import PACKAGED
 from training.progress import Progress, silent
 from training.recipe import Recipe
 

@@ -9,7 +9,7 @@ from earmark.demo.corpus import NULL_ACCENT
 from earmark.demo.job import Outcome
 from influence.attribution.fidelity import Correlation
 from influence.audit import findings
-from influence.statistics.checks import PLANTED
+from influence.plans.checks import PLANTED
 from influence.statistics.effects import Effect
 from lineage.selection.slices import WHOLE
 

@@ -39,7 +39,7 @@ from lineage.selection.sets import SampleSet, resolve_set
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.comparison.costs import in_force
-from training.loops.determinism import depends, deterministic, pick_device
+from training.determinism import depends, deterministic, pick_device
 from training.progress import Progress, silent
 
 BLOCK = 512  # training samples in a unit

@@ -20,8 +20,8 @@ from lineage.errors import EarmarkError
 from lineage.selection.sets import members
 from lineage.store import Store
 from training.data.corpus import Corpus, open_corpus
-from training.evaluation.normalise import normaliser
 from training.families import Family
+from training.normalise import normaliser
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,7 @@ from lineage.machine.environment import code_version
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.selection.slices import WHOLE, Slice, parse_slices, select
 from lineage.store import Store
-from training.loops.determinism import depends, pick_device
+from training.determinism import depends, pick_device
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.statistics.bootstrap import LEVEL, REPLICATES

@@ -48,7 +48,7 @@ from lineage.identity import digest_of
 from lineage.machine.environment import code_version
 from lineage.selection.slices import FrozenSlice
 from lineage.store import Store
-from training.loops.determinism import depends, pick_device
+from training.determinism import depends, pick_device
 from training.progress import Progress, silent
 from training.recipe import Recipe
 from training.statistics.bootstrap import LEVEL, REPLICATES

@@ -14,10 +14,10 @@ A control of a slice of n samples is n samples drawn at random from the same pop
   slice's effect by the factor n/N.
 
 Two uses of them. A few (other ones in every seed) show on average what less data does. From nineteen on, the same in every
-seed, they also show by *rank* how unusual the slice is among random sets of its size (`rank_p`): with n sets no p-value is
-below 1/(n + 1), before it is corrected for the family. Where slices differ in size, a *curve* is cheaper than nineteen of
-each: random removals of a few sizes, and a line through nothing removed, nothing changed, fitted to them (`line`), which stands
-for the control at every size. What luck the sets had, the same in every seed, is counted among the errors
+seed, they also show by *rank* how unusual the slice is among random sets of its size (`set_luck.rank_p`): with n sets no
+p-value is below 1/(n + 1), before it is corrected for the family. Where slices differ in size, a *curve* is cheaper than
+nineteen of each: random removals of a few sizes, and a line through nothing removed, nothing changed, fitted to them (`line`),
+which stands for the control at every size. What luck the sets had, the same in every seed, is counted among the errors
 (`influence.statistics.set_luck`).
 
 Law: a control depends on (population, count, what is matched, draw, salt) alone; equal arguments give the same set in every
@@ -44,7 +44,6 @@ from lineage.store import Store
 
 Match = Literal["count", "hours", "speakers", "words"]
 MATCHES = ("count", "hours", "speakers", "words")
-ENOUGH = 19  # for a p-value of 0.05 by rank
 
 HOURS_STEP = 0.05  # relative; lengths closer than that share controls
 HOURS_TOLERANCE = 0.01
@@ -138,16 +137,6 @@ def freeze(run: Run, wanted: Removal, population: SampleSet) -> SampleSet:
 def _permutation(seed: int, n: int) -> npt.NDArray[np.int64]:
     raw = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64)).random_raw(n)
     return np.argsort(raw, kind="stable").astype(np.int64)
-
-
-def rank_p(effect: float, controls: Sequence[float] | npt.NDArray[np.float64]) -> float:
-    """p-value of a slice's effect by its rank among those of random sets, two-sided.
-
-    If the slice is like a random set of its size, it is as likely as each of them to lie farthest from the mean of all.
-    """
-    everyone = np.append(np.asarray(controls, dtype=np.float64), effect)
-    distance = np.abs(everyone - everyone.mean())
-    return float((distance >= distance[-1] - 1e-12).sum() / len(everyone))
 
 
 def line(sizes: Sequence[int], size: int) -> list[float]:

@@ -18,10 +18,11 @@ import pyarrow as pa
 from influence.interventions import AS_IT_IS, Case, Intervention, Making, Target, Variation
 from influence.interventions.relabel import corruption
 from influence.plans import controls
-from influence.plans.controls import ENOUGH, Removal
+from influence.plans.checks import PLANTED
+from influence.plans.controls import Removal
 from influence.plans.planfile import Controls, Planted
 from influence.plans.request import Request
-from influence.statistics.checks import PLANTED
+from influence.statistics.set_luck import ENOUGH
 from lineage.identity import digest_of
 from lineage.ingestion.recorder import described
 from lineage.runs import Run

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from influence.plans.controls import ENOUGH
 from influence.plans.hypotheses import SCALE
 from influence.report import formats, words
 from influence.report.forest import name, verdict
@@ -14,6 +13,7 @@ from influence.report.markup import Content, Markup, join, tag
 from influence.report.parts import Fact, facts, paragraph, plural, section, table
 from influence.report.record import AuditRecord, Entry
 from influence.statistics.effects import Effect
+from influence.statistics.set_luck import ENOUGH
 from lineage.selection.sets import SampleSet
 
 

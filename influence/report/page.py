@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from itertools import groupby
 
+from influence.plans.checks import PLANTED
 from influence.plans.hypotheses import OPEN, REFUTED, SUPPORTED
 from influence.report import conduct, formats, reading, words
 from influence.report.causes import causes
@@ -21,7 +22,6 @@ from influence.report.matrix import matrix
 from influence.report.parts import paragraph, plural, section
 from influence.report.record import AuditRecord
 from influence.report.schedules import schedules
-from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
 from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
 from lineage.selection.slices import WHOLE

@@ -14,10 +14,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from influence.plans.checks import Check, check, met
 from influence.plans.hypotheses import Answer
 from influence.report import words
 from influence.report.beside import Beside, beside
-from influence.statistics.checks import Check, check, met
 from influence.statistics.effects import Effect
 from influence.statistics.panels import METRICS
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName

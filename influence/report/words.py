@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
+from influence.plans.checks import PLANTED
 from influence.plans.hypotheses import NAMES, OPEN, REFUTED, SCALE, SUPPORTED, UNITS
 from influence.report import formats
-from influence.statistics.checks import PLANTED
 from influence.statistics.effects import Effect
 from influence.statistics.verdicts import HELPS, HURTS, NO_EFFECT, NOT_IDENTIFIABLE
 

@@ -25,7 +25,6 @@ from uuid import UUID
 
 import numpy as np
 
-from influence.plans.controls import ENOUGH
 from influence.statistics.contrasts import Contrast, contrasts
 from influence.statistics.panels import (
     METRICS,
@@ -39,7 +38,7 @@ from influence.statistics.panels import (
     panel,
 )
 from influence.statistics.sequential import ONLY, Look, Sequential
-from influence.statistics.set_luck import NONE, corrected, of_sets, rank
+from influence.statistics.set_luck import ENOUGH, NONE, corrected, of_sets, rank
 from influence.statistics.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Equivalence, Verdict, judge
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of

@@ -1,6 +1,6 @@
 """The field's customary test beside the audit's own: MAPSSWE of each retraining against what it is held against.
 
-Seed by seed the two models' hypotheses are compared by matched pairs (`training.statistics.mapsswe`), and the seeds'
+Seed by seed the two models' hypotheses are compared by matched pairs (`training.evaluation.mapsswe`), and the seeds'
 p-values become one that holds however they depend on each other, for they share the test set
 (`training.statistics.multiplicity.merged`).
 
@@ -20,9 +20,9 @@ import numpy as np
 
 from influence.statistics.effects import EvalSlice
 from lineage.store import Store
-from training.evaluation.normalise import normaliser
+from training.evaluation.mapsswe import differences, of_differences
 from training.evaluation.predict import recorded, spoken_and_heard
-from training.statistics.mapsswe import differences, of_differences
+from training.normalise import normaliser
 from training.statistics.multiplicity import merged
 
 

@@ -15,9 +15,9 @@ from training.evaluation.calibration import utterance_outcomes, word_outcomes
 from training.evaluation.entities import Tally, tagged, tallies
 from training.evaluation.evaluate import columns
 from training.evaluation.figures import PARTS
-from training.evaluation.normalise import normaliser
 from training.evaluation.predict import described, recorded, spoken_and_heard
 from training.evaluation.wer import align
+from training.normalise import normaliser
 
 
 def outcome(store: Store, predictions: str, normalise: str = "basic", metrics: Sequence[str] = USUAL) -> Outcome:

@@ -17,12 +17,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from influence.plans.controls import rank_p
 from influence.statistics.moderation import moderate
 from influence.statistics.panels import Array
 from training.statistics.multiplicity import holm
 
+ENOUGH = 19  # random sets for a p-value of 0.05 by rank
 NONE = (0.0, 1.0)  # no variance, and whatever degrees of freedom
 
 
@@ -46,6 +47,16 @@ def rank(outcomes: Array, row: int, against: int, controls: Sequence[int], contr
     """How extreme what `row` does is among what the random sets do, see `rank_p`; outcomes [J, K]."""
     metric = outcomes.mean(axis=1)
     return rank_p(metric[row] - metric[against], metric[list(controls)] - metric[controls_against])
+
+
+def rank_p(effect: float, controls: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """p-value of a slice's effect by its rank among those of random sets, two-sided.
+
+    If the slice is like a random set of its size, it is as likely as each of them to lie farthest from the mean of all.
+    """
+    everyone = np.append(np.asarray(controls, dtype=np.float64), effect)
+    distance = np.abs(everyone - everyone.mean())
+    return float((distance >= distance[-1] - 1e-12).sum() / len(everyone))
 
 
 def corrected(ranks: Mapping[int, float | None]) -> dict[int, float]:

@@ -3,7 +3,7 @@
 Languages are tags of BCP 47 (RFC 5646): `en-GB`, `pt-BR`, `zh-Hant`. Manifests say it in many ways; `tag` spells a tag as the
 standard does (`EN_us` is `en-US`), with the two letters of ISO 639-1 where there are such (`deu` and `ger` are `de`), and knows
 the English names of languages that corpora are often made in: all that speech models know, and some more. How a model is
-told of a language is its family's business (`training.data.languages`).
+told of a language is its family's business (`training.families.languages`).
 
 Scripts are those of Unicode, read off the names of the letters; digits and punctuation belong to all of them.
 """

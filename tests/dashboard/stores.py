@@ -24,7 +24,7 @@ from lineage.selection.sets import SampleSet, create_set, members, resolve_set
 from lineage.selection.slices import FrozenSlice, Slice, freeze
 from lineage.store import Store
 from training.evaluation import wer
-from training.evaluation.normalise import normaliser
+from training.normalise import normaliser
 from training.statistics import bootstrap
 
 RATE = 16_000

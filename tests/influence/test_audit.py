@@ -17,11 +17,11 @@ from influence.statistics.verdicts import NOT_IDENTIFIABLE
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
 from tests.influence.conftest import make_store
-from training.evaluation.normalise import normaliser
+from training.evaluation.mapsswe import mapsswe
 from training.evaluation.predict import recorded, spoken_and_heard
+from training.normalise import normaliser
 from training.progress import silent
 from training.recipe import Recipe
-from training.statistics.mapsswe import mapsswe
 from training.statistics.multiplicity import merged
 
 SLICES = ["accent=*", "noise=hum"]

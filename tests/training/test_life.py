@@ -17,8 +17,8 @@ from tests.training.hub_server import Hub
 from tests.training.loops.test_resume import PLAIN, killed
 from training.evaluation.evaluate import evaluate
 from training.families import open_family
+from training.families.base import find_base
 from training.fit import train
-from training.models.base import find_base
 from training.models.weights import weights_digest
 from training.publishing.publish import publish_model
 from training.recipe import Recipe

@@ -24,10 +24,10 @@ from lineage.store import Store
 from tests.training.conftest import tiny_voxtral
 from tests.training.families.ctc_bases import KINDS as CTC
 from tests.training.families.ctc_bases import tiny_ctc
+from training.families.base import find_base
 from training.fit import train
 from training.forecast import forecast
 from training.models import recorded as models
-from training.models.base import find_base
 from training.recipe import Recipe
 from training.replay import replay, replayed
 from training.replays import differences

@@ -5,7 +5,7 @@ Both are decoded (or read back from the record), and their errors are compared u
 * the difference of their WERs with its speaker-block bootstrap interval and p-value, which speak of further speakers like
   those tested: pairing cancels how hard speakers and sentences are (Bisani & Ney, ICASSP 2004);
 * MAPSSWE, the field's customary test, which speaks of further utterances by these very speakers
-  (`training.statistics.mapsswe`).
+  (`training.evaluation.mapsswe`).
 
 Differences are the first model's WER minus the second's: positive where the first is worse. Each test's p-values are
 corrected by Holm over the slices compared; the whole set is a question of its own and stands outside that family.
@@ -26,12 +26,12 @@ from lineage.store import Store
 from training.evaluation import slices as cuts
 from training.evaluation.evaluate import columns, word_errors
 from training.evaluation.hearing import BATCH
+from training.evaluation.mapsswe import Mapsswe, mapsswe
 from training.evaluation.predict import Predictions, described, predict, speakers_of, spoken_and_heard
 from training.evaluation.slices import WHOLE, Mask, Slices
 from training.models.recorded import resolve_two
 from training.progress import Progress, silent
 from training.statistics import bootstrap
-from training.statistics.mapsswe import Mapsswe, mapsswe
 from training.statistics.multiplicity import holm
 
 

@@ -36,9 +36,9 @@ from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
 from training.data.corpus import languages_of
 from training.evaluation import wer
-from training.evaluation.normalise import normaliser
 from training.evaluation.predict import described, speakers_of, transcripts
 from training.models.recorded import Opened, open_model, resolve_model
+from training.normalise import normaliser
 from training.progress import Progress, silent
 from training.statistics import bootstrap
 

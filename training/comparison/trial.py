@@ -34,13 +34,13 @@ from lineage.manifests.audiofolder import AUDIO
 from lineage.manifests.entries import entry
 from lineage.sound.audio import read_audio
 from lineage.store import Store
+from training.determinism import deterministic, pick_device
 from training.evaluation import wer
 from training.evaluation.hearing import BATCH
-from training.evaluation.normalise import Normaliser, normaliser
 from training.evaluation.predict import temperature_of
 from training.families import Decoded, Family, Features
-from training.loops.determinism import deterministic, pick_device
 from training.models.recorded import Opened, open_model, resolve_two
+from training.normalise import Normaliser, normaliser
 from training.progress import Progress, silent
 from training.statistics import bootstrap
 

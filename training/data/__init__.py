@@ -1,1 +1,1 @@
-"""A sample set as a model takes it: permitted, decoded, in order, and as every exposure sounds."""
+"""A sample set as a model takes it: decoded, in order, and as every exposure sounds."""

@@ -29,9 +29,9 @@ from lineage.ids import halves, id_array
 from lineage.selection.sets import members
 from lineage.store import Store
 from training.data.features import FeatureView, open_features
-from training.data.languages import PER_SAMPLE
-from training.evaluation.normalise import normaliser
 from training.families import Batch, Family, Features, TranscriptRefused
+from training.families.languages import PER_SAMPLE
+from training.normalise import normaliser
 from training.progress import Progress, silent
 
 KEPT = 8  # corpora kept open by a process

@@ -33,9 +33,9 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of
 from lineage.ids import id_array
 from lineage.store import Store
+from training.determinism import deterministic
 from training.families import Family
 from training.families import Features as Array
-from training.loops.determinism import deterministic
 from training.progress import Progress, silent
 
 SHARD = 16_384  # clips in one shard at most

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.evaluation.normalise import Normaliser
 from training.evaluation.wer import align
+from training.normalise import Normaliser
 from training.statistics import bootstrap
 
 BINS = 10

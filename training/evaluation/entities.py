@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from lineage.errors import EarmarkError
 from lineage.store import Store
-from training.evaluation.normalise import Normaliser
 from training.evaluation.wer import Aligned
+from training.normalise import Normaliser
 
 KIND = re.compile(r"[A-Za-z_][\w-]{0,63}")
 COLUMN = "entities"

@@ -28,9 +28,9 @@ from training.evaluation import slices as cuts
 from training.evaluation.entities import Terms, read_terms, tagged, tallies
 from training.evaluation.figures import PARTS, Amount, Figure, Floats, Measured, Resampling, figures
 from training.evaluation.hearing import BATCH
-from training.evaluation.normalise import Normaliser
 from training.evaluation.predict import Predictions, described, predict, speakers_of, spoken_and_heard
 from training.evaluation.slices import WHOLE, Mask, Slices
+from training.normalise import Normaliser
 from training.progress import Progress, silent
 from training.statistics import bootstrap
 

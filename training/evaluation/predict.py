@@ -26,12 +26,12 @@ from lineage.selection.sets import members, resolve_set
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.data.corpus import open_corpus
+from training.determinism import depends, deterministic, pick_device
 from training.evaluation import wer
 from training.evaluation.hearing import BATCH, hear
-from training.evaluation.normalise import Normaliser, deletions, normaliser
 from training.families import Decoded
-from training.loops.determinism import depends, deterministic, pick_device
 from training.models.recorded import Opened, open_model, resolve_model
+from training.normalise import Normaliser, deletions, normaliser
 from training.progress import Progress, silent
 
 CALIBRATED = "calibrated"  # the event that gives a model its temperature

@@ -21,13 +21,13 @@ from lineage.machine.environment import code_version
 from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from training.data.corpus import open_corpus
+from training.determinism import depends, deterministic, pick_device
 from training.evaluation.calibration import Outcomes, gap, lowest, surprise, word_outcomes
 from training.evaluation.hearing import BATCH, batches
-from training.evaluation.normalise import normaliser
 from training.evaluation.predict import CALIBRATED, temperature_of
 from training.families import Decoded
-from training.loops.determinism import depends, deterministic, pick_device
 from training.models.recorded import open_model, resolve_model
+from training.normalise import normaliser
 from training.progress import Progress, silent
 
 COLDEST, HOTTEST = 0.25, 8.0

@@ -1,7 +1,7 @@
 """Word and character errors: counts per utterance and alignments, by `jiwer`.
 
 The word error rate of a slice is Σ errors / Σ reference words over its utterances, never the mean of utterance rates.
-Texts are compared as given, word by word at white space: normalise first (`training.evaluation.normalise`).
+Texts are compared as given, word by word at white space: normalise first (`training.normalise`).
 
 Laws: `words == hits + substitutions + deletions`; the micro WER over any utterances equals `jiwer.wer` of them to the last
 digit, and so does the character error rate `jiwer.cer`; an empty reference has no words, and every word heard there is an

@@ -29,7 +29,7 @@ import torch
 from lineage.errors import EarmarkError, UnknownName
 from lineage.identity import digest_of
 from lineage.sound.audio import Waveform
-from training.models.base import Base, find_base
+from training.families.base import Base, find_base
 
 Features = npt.NDArray[np.float32]
 Batch = dict[str, torch.Tensor]

@@ -9,7 +9,7 @@ the last hears stacked log-mel frames. All give every frame a distribution over 
 blank; the loss is that of `training.families.ctc_loss`, over the labels of the transcript alone, for there is no end token.
 
 Padding must not change what is heard, and the masks of `transformers` do not see to that everywhere;
-`training.loops.padding` does the rest.
+`training.families.padding` does the rest.
 
 As in those papers, the convolutions over the waveform are not trained. LayerDrop and the configuration's own SpecAugment are
 off: what is at random in training is the recipe's to say.
@@ -34,10 +34,10 @@ from lineage.machine.environment import package_versions
 from lineage.sound import waveforms
 from lineage.sound.audio import Waveform
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, word_confidences
+from training.families.base import Base
 from training.families.ctc_loss import ctc, frames_needed
+from training.families.padding import MaskedGroupNorm, silence_padding
 from training.families.pretrained import linear_layers, quiet, read, weights
-from training.loops.padding import MaskedGroupNorm, silence_padding
-from training.models.base import Base
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
 WAVEFORM = ("wav2vec2", "hubert", "wavlm")

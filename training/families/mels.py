@@ -17,7 +17,7 @@ from lineage.machine.environment import package_versions
 from lineage.sound import waveforms
 from lineage.sound.audio import Waveform
 from training.families import Features
-from training.models.base import Base
+from training.families.base import Base
 
 
 def check(base: Base, extractor: Any, bands: int) -> None:

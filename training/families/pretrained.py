@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
 from transformers.utils import logging
 
 from lineage.errors import EarmarkError
-from training.models.base import Base
+from training.families.base import Base
 
 
 def read(base: Base, *types: str, **tokenizer: Any) -> tuple[Any, Any, Any]:

@@ -30,11 +30,11 @@ from transformers import VoxtralForConditionalGeneration
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.sound.audio import Waveform
-from training.data.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
 from training.families.autoregressive import IGNORED, forced, greedy, nll
+from training.families.base import Base
+from training.families.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families.pretrained import linear_layers, quiet, read, weights
-from training.models.base import Base
 
 VERSION = 1  # of the arithmetic of features; a new one recomputes them all
 FRAMES_HEARD_AT_ONCE = 2  # mel frames that the tower's convolutions make one of

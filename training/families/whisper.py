@@ -20,11 +20,11 @@ from transformers import AutoModelForSpeechSeq2Seq, GenerationConfig
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.sound.audio import Waveform
-from training.data.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families import Batch, Decoded, Family, Features, TranscriptRefused, device_of, mels
 from training.families.autoregressive import IGNORED, forced, greedy, nll
+from training.families.base import Base
+from training.families.languages import LANGUAGES, PER_SAMPLE, find_language
 from training.families.pretrained import linear_layers, quiet, read, weights
-from training.models.base import Base
 
 VERSION = 1  # of the arithmetic below; a new one recomputes all features
 MULTILINGUAL_VOCABULARY = 51_865  # Whisper's own rule: vocabularies from this size on have language tokens in use

@@ -26,8 +26,8 @@ from lineage.errors import EarmarkError
 from training.data.corpus import Corpus
 from training.evaluation import wer
 from training.evaluation.hearing import BATCH, hear
-from training.evaluation.normalise import normaliser
 from training.models import tensors
+from training.normalise import normaliser
 from training.progress import Progress, silent
 from training.recipe import Recipe
 

@@ -17,8 +17,8 @@ from safetensors.torch import save_model
 from lineage.errors import EarmarkError
 from lineage.runs import Run
 from training.families import NAMES, Family, open_family
+from training.families.base import find_base
 from training.families.pretrained import quiet
-from training.models.base import find_base
 from training.models.recorded import keep_base, note_model, opening, record_model
 from training.models.weights import weights_digest
 

@@ -30,9 +30,9 @@ from training.data.corpus import Corpus
 from training.data.order import Exposure, Plan
 from training.data.presentation import Presentation
 from training.data.seeds import step_seed
+from training.determinism import seed_all
 from training.loops.callback import Follower
 from training.loops.checkpoints import CheckpointKeeper
-from training.loops.determinism import seed_all
 from training.loops.exposures import Exposures
 from training.loops.resume import Saver
 from training.models.ewc import Penalty

@@ -33,7 +33,7 @@ from lineage.machine.environment import code_version
 from lineage.selection.sets import SampleSet
 from lineage.store import Store
 from training.data.corpus import Corpus, open_corpus
-from training.loops.determinism import depends
+from training.determinism import depends
 from training.models import tensors
 from training.models.start import Start
 from training.models.tensors import Tensors

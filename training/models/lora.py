@@ -15,9 +15,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from lineage.errors import EarmarkError
 from training.data.seeds import start_seed
+from training.determinism import seed_all
 from training.families import Family
-from training.loops.determinism import seed_all
-from training.models.base import Base
+from training.families.base import Base
 from training.recipe import Lora
 
 

@@ -23,8 +23,8 @@ from lineage.runs import Run
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 from training.families import Family, open_family
+from training.families.base import Base, find_base
 from training.models import handover, lora
-from training.models.base import Base, find_base
 from training.models.weights import weights_digest
 
 KEPT_BASE = 64 << 20  # bytes of a base that the store keeps a copy of

@@ -21,8 +21,8 @@ from lineage.chain import SCHEME
 from lineage.errors import EarmarkError
 from lineage.store import Store
 from training.families import Family, open_family
+from training.families.base import Base, find_base
 from training.models import lora
-from training.models.base import Base, find_base
 from training.models.pristine import fresh
 from training.models.recorded import Model, noted_base, resolve_model
 from training.recipe import Recipe

@@ -46,9 +46,9 @@ from lineage.store import Store
 from lineage.written import Written
 from training.comparison.compare import Contrast, compare
 from training.evaluation import slices as cuts
-from training.evaluation.normalise import normaliser
 from training.evaluation.predict import described
 from training.models.recorded import Model, behind
+from training.normalise import normaliser
 from training.progress import Progress, silent
 from training.replay import replayed
 

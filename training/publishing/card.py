@@ -12,8 +12,8 @@ from itertools import groupby
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from training.data.languages import find_language
-from training.models.base import SCHEME
+from training.families.base import SCHEME
+from training.families.languages import find_language
 from training.publishing import terms
 from training.publishing.findings import Findings, on_hub
 from training.publishing.markdown import cell, code, heading, hours, interval, percent, points, table

@@ -14,7 +14,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 
 from lineage.selection.sets import SampleSet
 from lineage.store import Store
-from training.data.languages import find_language
+from training.families.languages import find_language
 from training.publishing import terms
 from training.publishing.card import TASK, sources
 from training.publishing.findings import speakers_in

@@ -41,8 +41,8 @@ from lineage.people.policy import Policy, Verdict, enforce, verdict_on
 from lineage.selection.sets import SampleSet, resolve_set
 from lineage.store import Store
 from lineage.subjects import Subject, without_folder
-from training.data.permission import on_pool
 from training.models.recorded import Model, behind, pools_behind, resolve_model
+from training.permission import on_pool
 from training.progress import Progress, silent
 from training.publishing import demo_app, hub, terms
 from training.publishing.card import BASE, model_card

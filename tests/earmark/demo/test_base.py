@@ -21,7 +21,7 @@ from earmark.demo.grammar import vocabulary
 from earmark.demo.untrained import END, PAD, START, UNKNOWN, UNTRAINED, WORD
 from lineage.sound.audio import read_audio
 from training.families import open_family
-from training.models.base import PACKAGED
+from training.families.base import PACKAGED
 from training.recipe import Recipe
 
 SIZES = {"whisper-tiny": 195_648, "ctc-tiny": 208_512}

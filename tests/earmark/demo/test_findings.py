@@ -14,8 +14,8 @@ from earmark.cli.show import conclude
 from earmark.demo.findings import print_findings
 from earmark.demo.job import Outcome, ask
 from influence.audit import run
+from influence.plans.checks import PLANTED
 from influence.plans.planfile import AuditPlan
-from influence.statistics.checks import PLANTED
 from influence.statistics.verdicts import NO_EFFECT
 from lineage.store import Store
 from tests.influence.conftest import populate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from earmark.demo.corpus import CORPUS_ACCENTS, NOISES, NULL_ACCENT
 from earmark.demo.job import plan
-from influence.plans.controls import ENOUGH
+from influence.statistics.set_luck import ENOUGH
 from lineage.selection.slices import Slice
 
 

@@ -11,12 +11,13 @@ import yaml
 
 from influence.audit import AuditReport, run
 from influence.plans.controls import draw as drawn
-from influence.plans.controls import line, rank_p, removal
+from influence.plans.controls import line, removal
 from influence.plans.draft import draft
 from influence.plans.outlook import outlook
 from influence.plans.plan import freeze, sketch
 from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
+from influence.statistics.set_luck import rank_p
 from lineage.errors import EarmarkError, UnknownName
 from lineage.ingestion.recorder import described
 from lineage.selection.algebra import cut

@@ -7,10 +7,10 @@ from lineage.selection.sets import members, resolve_set
 from lineage.store import Store
 from tests.training.conftest import speakers_of
 from training.comparison.compare import compare
+from training.evaluation.mapsswe import mapsswe
 from training.evaluation.predict import predict
 from training.models.recorded import adopt_base, resolve_model
 from training.statistics import bootstrap
-from training.statistics.mapsswe import mapsswe
 from training.statistics.multiplicity import holm
 
 

@@ -7,8 +7,8 @@ from lineage.errors import EarmarkError
 from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from training.comparison.crossvalidation import crossvalidate
-from training.evaluation.normalise import normaliser
 from training.evaluation.predict import predict
+from training.normalise import normaliser
 from training.recipe import Recipe
 
 

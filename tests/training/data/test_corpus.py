@@ -12,8 +12,8 @@ from lineage.selection.sets import SampleSet, create_set, resolve_set
 from lineage.store import Store
 from tests.training.conftest import tiny_voxtral
 from training.data.corpus import open_corpus
-from training.data.languages import find_language
 from training.families import open_family
+from training.families.languages import find_language
 
 Populate = Callable[..., SampleSet]
 

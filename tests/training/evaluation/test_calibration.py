@@ -16,7 +16,7 @@ from training.evaluation.calibration import (
     utterance_outcomes,
     word_outcomes,
 )
-from training.evaluation.normalise import Normaliser, normaliser
+from training.normalise import Normaliser, normaliser
 
 
 def outcomes(confidence: np.ndarray, right: np.ndarray) -> Outcomes:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lineage.errors import EarmarkError
 from training.evaluation.entities import Finder, Tally, read_terms, tallies, tally
-from training.evaluation.normalise import normaliser
 from training.evaluation.wer import align
+from training.normalise import normaliser
 
 BASIC = normaliser("basic")
 words = st.lists(st.sampled_from("abc"), max_size=8)

@@ -15,7 +15,7 @@ from lineage.store import Store
 from tests.training.conftest import speakers_of
 from training.evaluation import wer
 from training.evaluation.evaluate import evaluate
-from training.evaluation.normalise import normaliser
+from training.normalise import normaliser
 from training.statistics import bootstrap
 
 

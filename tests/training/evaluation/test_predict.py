@@ -12,9 +12,9 @@ from lineage.people.erase import erase
 from lineage.selection.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from training.evaluation import predict as module
-from training.evaluation.normalise import normaliser
 from training.evaluation.predict import predict, spoken_and_heard
 from training.models.recorded import open_model
+from training.normalise import normaliser
 
 
 def test_predictions_are_complete_and_sorted(able: Store) -> None:

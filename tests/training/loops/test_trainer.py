@@ -13,9 +13,9 @@ from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from training.data.corpus import Corpus, open_corpus
 from training.data.order import Exposure, Plan
+from training.determinism import deterministic
 from training.families import open_family
 from training.loops.checkpoints import CheckpointKeeper
-from training.loops.determinism import deterministic
 from training.loops.exposures import Exposures
 from training.loops.trainer import RecordedTrainer
 from training.models.ewc import Penalty

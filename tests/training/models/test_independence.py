@@ -7,8 +7,8 @@ import pytest
 from torch import nn
 
 from tests.training.conftest import say
+from training.determinism import seed_all
 from training.families import Family, open_family
-from training.loops.determinism import seed_all
 from training.models import lora
 from training.models.independence import rows_are_independent
 from training.recipe import Lora

@@ -5,8 +5,8 @@ import torch
 
 from tests.training.conftest import tiny_whisper
 from training.families import Family, open_family
+from training.families.base import find_base
 from training.models import pristine
-from training.models.base import find_base
 
 
 @pytest.fixture(scope="module")

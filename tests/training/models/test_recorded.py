@@ -9,8 +9,8 @@ import torch
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.store import Store
 from training.evaluation.predict import predict
+from training.families import base as bases
 from training.fit import train
-from training.models import base as bases
 from training.models.recorded import adopt_base, models, open_model, resolve_model
 from training.models.weights import weights_digest
 from training.recipe import Recipe

@@ -12,9 +12,9 @@ from lineage.errors import EarmarkError, UnknownName
 from lineage.people.reach import built_on
 from lineage.store import Store
 from training.evaluation.predict import predict
+from training.families.base import find_base
 from training.fit import TrainedModel, train
 from training.forecast import forecast
-from training.models.base import find_base
 from training.models.recorded import open_model, resolve_model
 from training.models.start import find_start
 from training.models.tensors import moving

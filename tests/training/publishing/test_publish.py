@@ -31,8 +31,8 @@ from tests.training.conftest import ACCENTS
 from tests.training.hub_server import TOKEN, Hub
 from training.evaluation.evaluate import evaluate
 from training.families import Decoded
+from training.families.base import Base, find_base
 from training.fit import train
-from training.models.base import Base, find_base
 from training.models.recorded import open_model, resolve_model
 from training.models.weights import weights_digest
 from training.publishing.publish import publish_model, publish_set, publish_space

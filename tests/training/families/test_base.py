@@ -7,7 +7,7 @@ import pytest
 
 from lineage.errors import EarmarkError, UnknownName
 from lineage.store import Store
-from training.models.base import Base, find_base
+from training.families.base import Base, find_base
 from training.models.recorded import KEPT_BASE
 
 

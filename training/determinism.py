@@ -21,7 +21,7 @@ import torch
 
 from lineage.errors import EarmarkError
 from lineage.machine.environment import package_versions
-from training.loops.memory import keep_freed
+from training.memory import keep_freed
 
 PACKAGES = ("accelerate", "numpy", "peft", "torch", "transformers")
 

@@ -5,7 +5,7 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPE
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from lineage.ingestion.languages import NAMES
-from training.data.languages import GRANARY, LANGUAGES, VOXTRAL, find_language
+from training.families.languages import GRANARY, LANGUAGES, VOXTRAL, find_language
 
 
 def test_the_table_has_whispers_languages_and_names() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineage.errors import UnknownName
-from training.evaluation.normalise import NAMES, deletions, normaliser
+from training.normalise import NAMES, deletions, normaliser
 
 
 @pytest.mark.parametrize("name", NAMES)

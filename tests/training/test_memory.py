@@ -8,7 +8,7 @@ import pytest
 
 SCRIPT = """
 import ctypes, resource
-from training.loops.memory import keep_freed
+from training.memory import keep_freed
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 

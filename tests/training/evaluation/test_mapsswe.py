@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from training.statistics.mapsswe import Mapsswe, differences, mapsswe, of_differences
+from training.evaluation.mapsswe import Mapsswe, differences, mapsswe, of_differences
 
 texts = st.lists(st.sampled_from("abcd"), max_size=9).map(" ".join)
 triples = st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=6)

@@ -12,7 +12,7 @@ from influence.causes.gap import judge
 from influence.causes.graph import CausalGraph
 from influence.causes.refutation import PLACEBO, SUBSET, Refutation, refute
 from influence.causes.utterances import Utterances
-from influence.statistics.checks import met
+from influence.plans.checks import met
 from lineage.errors import EarmarkError
 from tests.influence.causes.simulation import utterances
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.loops.determinism import deterministic
+from training.determinism import deterministic
 
 
 def settings() -> tuple[object, ...]:
