@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lineage.durable import write_whole
 from lineage.events.journal import Journal
 from lineage.identity import file_digest, uuid7
 from lineage.machine import environment
@@ -28,7 +29,7 @@ from lineage.proof.verifier import rows_digest
 from lineage.schema import TABLES, VAULT, Table
 from lineage.storage import artifacts
 from lineage.storage.manifest import Manifest, RunInfo, Segment
-from lineage.storage.segments import Rows, as_table, write_segment, write_whole
+from lineage.storage.segments import Rows, as_table, write_segment
 from lineage.subjects import KEYS
 
 if TYPE_CHECKING:

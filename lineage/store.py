@@ -24,6 +24,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lineage.durable import write_durably, write_whole
 from lineage.errors import Conflict, EarmarkError
 from lineage.identity import digest_of, uuid7
 from lineage.machine import environment
@@ -36,7 +37,6 @@ from lineage.schema import FORMAT_VERSION
 from lineage.storage import artifacts
 from lineage.storage.living import alive
 from lineage.storage.manifest import Manifest
-from lineage.storage.segments import write_durably, write_whole
 from lineage.subjects import Subjects
 
 

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lineage.durable import disk_error, write_whole
 from lineage.storage.manifest import RunInfo, Segment
 from lineage.storage.published import Published
-from lineage.storage.segments import disk_error, write_whole
 from lineage.subjects import KEYS, Subject, Subjects, from_row
 
 if TYPE_CHECKING:

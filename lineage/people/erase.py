@@ -39,6 +39,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lineage.durable import sync
 from lineage.errors import Conflict, EarmarkError
 from lineage.identity import file_digest, uuid7
 from lineage.ids import id_array, without
@@ -53,7 +54,7 @@ from lineage.storage import artifacts
 from lineage.storage.living import living
 from lineage.storage.manifest import Segment
 from lineage.storage.merge import ORIGIN
-from lineage.storage.segments import SegmentWriter, sync
+from lineage.storage.segments import SegmentWriter
 from lineage.storage.sweep import sweep
 from lineage.store import Store
 

@@ -20,13 +20,14 @@ import pyarrow as pa
 
 from lineage import ids as id_arrays
 from lineage import sql
+from lineage.durable import write_durably
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, keyed_id
 from lineage.proof.verifier import KEY_CHECK, rows_digest
 from lineage.schema import VAULT
 from lineage.selection.words import plain
 from lineage.sound.audio import ANY, Waveform, read_audio
-from lineage.storage.segments import empty, write_durably
+from lineage.storage.segments import empty
 
 BATCH = 256  # utterances whose sound is in memory at a time
 

@@ -24,10 +24,10 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from lineage.durable import sync, write_durably, write_whole
 from lineage.errors import EarmarkError
 from lineage.identity import uuid7
 from lineage.proof.verifier import checkpoint_bytes, checkpoint_text, leaf_hash, node_hash, split, tree_root
-from lineage.storage.segments import sync, write_durably, write_whole
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from lineage.durable import disk_error, sync, write_durably
 from lineage.errors import UnknownName
 from lineage.identity import uuid7
 from lineage.proof.verifier import artifact_digest
-from lineage.storage.segments import disk_error, sync, write_durably
 
 
 def place(store: Path, digest: str) -> Path:

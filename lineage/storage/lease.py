@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lineage.durable import write_durably
 from lineage.errors import Conflict
 from lineage.identity import uuid7
-from lineage.storage.segments import write_durably
 
 SECONDS = 60.0  # for which a lease is taken; it is renewed three times as often
 

@@ -19,9 +19,9 @@ import pyarrow as pa
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from lineage.durable import write_durably
 from lineage.proof.log import Entry, Log
 from lineage.proof.verifier import checkpoint_bytes, leaf_hash, tree_root
-from lineage.storage.segments import write_durably
 
 NAME = "cache/manifests.arrow"
 

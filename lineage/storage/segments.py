@@ -2,19 +2,14 @@
 
 A segment is written under a temporary name and renamed; a writer killed at any instant leaves either a complete file or a
 leftover ending in `.tmp`. It becomes part of the record only when a manifest lists it and the log names that, and before the
-log does, `Store.publish` brings all that is listed to the disk. It does so at once, because a file system that is asked for
-twenty files one after the other writes its journal twenty times, and for twenty together once or twice. Ids carry bloom
-filters; dictionaries stand on low-cardinality columns alone, because building them for distinct values costs most of the
-writing time.
+log does, `Store.publish` brings all that is listed to the disk (`lineage.durable`). Ids carry bloom filters; dictionaries
+stand on low-cardinality columns alone, because building them for distinct values costs most of the writing time.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,11 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lineage import ids
-from lineage.errors import EarmarkError
+from lineage.durable import disk_error
 from lineage.schema import Table
 
 BLOOM_FALSE_POSITIVES = 0.01
-TOGETHER = 8  # files that the disk is asked for at a time
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]] | Mapping[str, Any]
 
@@ -63,66 +57,6 @@ def as_table(table: Table, rows: Rows, run_id: str) -> pa.Table:
 def empty(table: Table) -> pa.Table:
     """No rows of `table`."""
     return as_table(table, {name: [] for name in table.names if name != "run_id"}, "")
-
-
-def sync(paths: Iterable[Path]) -> None:
-    """Make files durable, and of folders the names in them; returns once all of them are.
-
-    Raises:
-        EarmarkError: the disk refused one.
-    """
-    wanted = list(dict.fromkeys(paths))
-    if len(wanted) == 1:
-        _sync(wanted[0])
-    else:
-        list(_waiting(os.getpid()).map(_sync, wanted))
-
-
-@lru_cache(maxsize=1)
-def _waiting(process: int) -> ThreadPoolExecutor:
-    """Threads that wait for the disk; a process that was forked has none of its parent's."""
-    return ThreadPoolExecutor(TOGETHER, thread_name_prefix="earmark-disk")
-
-
-def _sync(path: Path) -> None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise disk_error(path, error) from error
-
-
-def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write `data` at `path` so that whoever looks finds it whole or not at all; until it is synced, not after a power cut."""
-    with _written(path, data, mode):
-        pass
-
-
-def write_durably(path: Path, data: bytes, mode: int = 0o644, *, after: Iterable[Path] = ()) -> None:
-    """Write `data` at `path` so that it is there whole or not at all, even after a power cut, and `after` is durable then."""
-    with _written(path, data, mode) as temporary:
-        sync([temporary, *after])
-    sync([path.parent])
-
-
-@contextmanager
-def _written(path: Path, data: bytes, mode: int) -> Iterator[Path]:
-    """A temporary file with `data`, which takes its place at `path` when the block ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        yield temporary
-        temporary.rename(path)
-    except OSError as error:
-        raise disk_error(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class SegmentWriter:
@@ -191,8 +125,3 @@ def write_segment(path: Path, table: Table, rows: pa.Table) -> None:
     """Write one segment."""
     with SegmentWriter(path, table, rows.num_rows) as writer:
         writer.write(rows)
-
-
-def disk_error(path: Path, error: OSError) -> EarmarkError:
-    """What to tell a person when writing failed."""
-    return EarmarkError(f"cannot write {path}: {error.strerror or error} — free some space or check the permissions")

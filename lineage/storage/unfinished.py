@@ -25,9 +25,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lineage.durable import disk_error, sync, write_durably
 from lineage.identity import file_digest
 from lineage.storage.published import Published
-from lineage.storage.segments import disk_error, sync, write_durably
 
 FOLDER = "unfinished"
 STATE, LOCK = "state.json", "lock"
