@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Earmark with the versions that the tests passed with. Written by `make docs` from lineage/machine/rebuild.py.
+# Earmark with the versions that the tests passed with. Written by `make docs` from lineage/rebuild.py.
 #   docker build --tag earmark .  &&  docker run --volume my-store:/store earmark init /store
 ARG PYTHON=3.11
 FROM python:${PYTHON}-slim

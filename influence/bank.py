@@ -30,7 +30,7 @@ from influence.executors.contract import Executor, Job
 from influence.executors.shared import store_at
 from influence.executors.spread import ALONE, Spread
 from influence.watch import Watch
-from lineage.selection import leakage
+from lineage import leakage
 from lineage.store import Store
 from training.comparison.costs import in_force
 from training.data.corpus import open_corpus

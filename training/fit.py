@@ -25,9 +25,9 @@ import torch
 
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.ingestion.recorder import Recorder
 from lineage.machine.environment import lock
 from lineage.people.policy import Policy
+from lineage.recorder import Recorder
 from lineage.runs import Run
 from lineage.storage.manifest import RunInfo
 from lineage.storage.unfinished import Unfinished, claim

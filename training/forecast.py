@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from lineage import leakage
 from lineage.people.policy import Policy, Verdict
-from lineage.selection import leakage
 from lineage.selection.sets import SampleSet
 from lineage.storage import unfinished
 from lineage.storage.manifest import RunInfo

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lineage import leakage
 from lineage.people.policy import Policy, Verdict, enforce, in_force, judge, verdict_on
 from lineage.runs import Run
-from lineage.selection import leakage
 from lineage.store import Store
 from training.models.recorded import Model
 from training.prepare import Prepared

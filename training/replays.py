@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lineage.machine import rebuild
+from lineage import rebuild
 from lineage.proof.merkle import set_digest
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store

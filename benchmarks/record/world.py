@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tools import TRANSFORMS, Lineage, edge_rows, lineage
 
+from lineage.compaction.compact import compact
 from lineage.ids import Halves, id_array
 from lineage.schema import UUIDS
 from lineage.selection.sets import create_set
-from lineage.storage.compact import compact
 from lineage.store import Store
 
 MODELS = 20

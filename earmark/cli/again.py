@@ -9,8 +9,8 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, PolicyOption, StoreOption, TrainingArgument, policy_in
 from earmark.cli.output import print_json, print_rows, progress, say, short
+from lineage import rebuild
 from lineage.errors import EarmarkError
-from lineage.machine import rebuild
 from lineage.selection.consumed import run_of
 from lineage.store import Store
 

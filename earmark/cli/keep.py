@@ -9,9 +9,9 @@ import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import print_rows, say
+from lineage.compaction.compact import MEMORY
+from lineage.compaction.compact import compact as compact_now
 from lineage.errors import EarmarkError
-from lineage.storage.compact import MEMORY
-from lineage.storage.compact import compact as compact_now
 from lineage.store import Store
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

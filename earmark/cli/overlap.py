@@ -59,7 +59,7 @@ def leakage(
     as_json: JsonOption = False,
 ) -> None:
     """What of a training set is in evaluation sets, too: by audio, recording, speaker and text; changes nothing."""
-    from lineage.selection.leakage import leakage as find
+    from lineage.leakage import leakage as find
 
     opened = Store.open(store)
     source = resolve_set(opened, train)

@@ -269,7 +269,7 @@ def welcome(greeting: dict[str, Any], root: Path | None) -> None:
 
 @contextmanager
 def _marked(root: Path | None) -> Iterator[str | None]:
-    """A new file in the store, by which a worker tells that it sees the very same; `lineage.storage.sweep` finds it if we
+    """A new file in the store, by which a worker tells that it sees the very same; `lineage.compaction.sweep` finds it if we
     die."""
     if root is None:
         yield None

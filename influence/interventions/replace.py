@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from influence.interventions.base import Case, Intervention, Making, Target, Variation
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.selection import slices
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice

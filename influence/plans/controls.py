@@ -37,7 +37,7 @@ import pyarrow as pa
 
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.runs import Run
 from lineage.selection.sets import SampleSet, create_set, members
 from lineage.store import Store

@@ -24,7 +24,7 @@ from influence.plans.planfile import Controls, Planted
 from influence.plans.request import Request
 from influence.statistics.set_luck import ENOUGH
 from lineage.identity import digest_of
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.runs import Run
 from lineage.selection import slices
 from lineage.selection.sets import SampleSet, resolve_set

@@ -26,10 +26,10 @@ from lineage.derivation.transforms import Parent, Result, Transform
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, digest_of, sample_id
 from lineage.ids import id_array
-from lineage.ingestion.recorder import NewSample, Recorder, described
 from lineage.machine.pool import in_order
 from lineage.manifests.entries import transcript
 from lineage.people import spdx
+from lineage.recorder import NewSample, Recorder, described
 from lineage.runs import Run
 from lineage.selection.sets import SampleSet, create_set, members, resolve_set
 from lineage.sound.audio import AudioRefused, Waveform, check_sound, encode, quantise

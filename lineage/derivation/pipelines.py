@@ -32,10 +32,10 @@ from lineage.derivation import derive, transforms
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
 from lineage.ingestion.identified import COLUMN, identify, place_of, rows, sample_ids, set_of, undecoded
-from lineage.ingestion.recorder import NewSample, Recorder, described
 from lineage.machine import environment
 from lineage.manifests.columns import AUDIO, TEXT, canonical
 from lineage.manifests.entries import transcript
+from lineage.recorder import NewSample, Recorder, described
 from lineage.runs import Run
 from lineage.selection.sets import SampleSet, create_set
 from lineage.sound.audio import Waveform, check_sound, encode, quantise, read_audio

@@ -18,7 +18,7 @@ from lineage import graph
 from lineage.exports import Format, register
 from lineage.exports.parcel import Parcel
 from lineage.ids import id_array
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.selection.sets import members
 from lineage.storage.manifest import RunInfo
 from lineage.subjects import Subject, without_folder

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from lineage.errors import EarmarkError
 from lineage.exports.parcel import Parcel
-from lineage.ingestion.recorder import described
 from lineage.machine.pool import in_order
+from lineage.recorder import described
 from lineage.selection.sets import members
 from lineage.sound.audio import Waveform, encode
 

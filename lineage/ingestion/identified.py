@@ -21,13 +21,13 @@ import pyarrow as pa
 from lineage.errors import EarmarkError
 from lineage.ids import Halves, halves, id_array, sort_unique
 from lineage.ingestion.intake import Accepted, Job, Options, outcomes
-from lineage.ingestion.recorder import Recorder
 from lineage.machine.pool import in_order
 from lineage.manifests.carried import PASSED_OVER
 from lineage.manifests.columns import AUDIO, TEXT, canonical
 from lineage.manifests.entries import entry
 from lineage.people.erase import barred
 from lineage.proof.merkle import Boughs
+from lineage.recorder import Recorder
 from lineage.selection.sets import SampleSet, create_set, resolve_set, sample_sets
 from lineage.sound.audio import Waveform, encode
 from lineage.store import Store

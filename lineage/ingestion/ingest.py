@@ -24,13 +24,13 @@ import numpy as np
 from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.ingestion.intake import CUT, Accepted, Options, Places, jobs, outcomes
-from lineage.ingestion.recorder import Recorder
 from lineage.machine import environment
 from lineage.machine.pool import in_order
 from lineage.manifests import Line, Manifest, RowRefused, open_manifest
 from lineage.manifests.columns import KNOWN
 from lineage.manifests.entries import Entry, entry
 from lineage.people.erase import Barred, barred
+from lineage.recorder import Recorder
 from lineage.selection.duplicates import duplicates
 from lineage.selection.sets import SampleSet, create_set, resolve_set
 from lineage.sound.audio import STANDARD, Limits

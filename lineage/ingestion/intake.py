@@ -18,10 +18,10 @@ from lineage.derivation import transforms
 from lineage.derivation.derive import edge
 from lineage.errors import EarmarkError, shown
 from lineage.identity import audio_digest, sample_id
-from lineage.ingestion.recorder import NewSample
 from lineage.manifests import Manifest, RowRefused
 from lineage.manifests.entries import Entry, entry
 from lineage.people.vault import Vault
+from lineage.recorder import NewSample
 from lineage.sound.audio import STANDARD, Limits, Waveform, check_sound, encode, quantise, read_audio
 from lineage.sound.facts import Facts, listen
 from lineage.sound.waveforms import WINDOW_S, segment

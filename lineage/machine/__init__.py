@@ -1,1 +1,1 @@
-"""What work ran on and what it cost: environment, how to build it again, meters, threads."""
+"""What work ran on and what it cost: environment, meters, threads."""

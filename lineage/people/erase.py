@@ -39,6 +39,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lineage.compaction.merge import ORIGIN
+from lineage.compaction.sweep import sweep
 from lineage.durable import sync
 from lineage.errors import Conflict, EarmarkError
 from lineage.identity import file_digest, uuid7
@@ -53,9 +55,7 @@ from lineage.selection.sets import create_set, sample_sets
 from lineage.storage import artifacts
 from lineage.storage.living import living
 from lineage.storage.manifest import Segment
-from lineage.storage.merge import ORIGIN
 from lineage.storage.segments import SegmentWriter
-from lineage.storage.sweep import sweep
 from lineage.store import Store
 
 ATTEMPTS = 5

@@ -9,7 +9,7 @@
     minimum_speakers: {all: 10, accent: 3}  # in the whole set, and for each value of an attribute
     forbidden_attributes: [gender]          # that no sample may carry
     on_violation: {minimum_speakers: warn}  # per rule, or one word for all; refuse where nothing is said
-    leakage: {audio: refuse, speaker: allow}  # into evaluation sets, see `lineage.selection.leakage`; refuse, warn or allow
+    leakage: {audio: refuse, speaker: allow}  # into evaluation sets, see `lineage.leakage`; refuse, warn or allow
 
 A rule that is left out is not judged. Judged is what a sample was made of: a mix is under the terms of every recording in it,
 the noise too, and needs the consent of everybody who is heard. What was stated of a source counts before what its manifests

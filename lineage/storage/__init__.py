@@ -1,1 +1,1 @@
-"""How the record lies on disk: segments written once, merged and cleared away under readers' eyes, and bulk beside them."""
+"""How the record lies on disk: segments written once, what is published of them, and bulk beside them."""

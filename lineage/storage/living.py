@@ -3,8 +3,8 @@
     running/<run>      locked with flock; the kernel takes the lock away when the process dies, however it dies
 
 What a run wrote before it is published looks just like what a killed writer left behind. The lock tells them apart, so that
-`lineage.storage.sweep` never takes anything from a writer that is merely slow. Law: a run whose file cannot be locked is alive;
-where locks do not work (some network file systems) every run that has a file counts as alive.
+`lineage.compaction.sweep` never takes anything from a writer that is merely slow. Law: a run whose file cannot be locked is
+alive; where locks do not work (some network file systems) every run that has a file counts as alive.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lineage.identity import audio_digest, sample_id
-from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.recorder import NewSample, Recorder
 from lineage.selection.sets import SampleSet, create_set
 from lineage.sound.audio import encode
 from lineage.store import Store

@@ -6,7 +6,7 @@ import pytest
 
 from influence.bank import Retraining, fill, opened, recorded
 from influence.executors.spread import Spread
-from lineage.selection import leakage
+from lineage import leakage
 from lineage.selection.sets import resolve_set
 from lineage.selection.slices import Slice, freeze
 from lineage.store import Store

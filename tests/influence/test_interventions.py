@@ -20,7 +20,7 @@ from influence.plans.request import request
 from lineage.derivation.substitutes import pairs, substitutes
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.selection.sets import members, resolve_set
 from lineage.selection.slices import Slice, select
 from lineage.store import Store

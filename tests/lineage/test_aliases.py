@@ -11,8 +11,8 @@ import pytest
 
 from lineage import aliases
 from lineage.aliases import PROMOTED, ROLLED_BACK, Move, current, meant, moves, resolve_model, standing, versions
+from lineage.compaction.compact import compact
 from lineage.errors import Conflict, EarmarkError, UnknownName
-from lineage.storage.compact import compact
 from lineage.store import Store
 
 pytestmark = pytest.mark.usefixtures("plain_main")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lineage import graph
+from lineage.compaction.compact import compact
 from lineage.errors import AmbiguousName, EarmarkError, UnknownName
 from lineage.ids import id_array
 from lineage.selection import sets
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
 

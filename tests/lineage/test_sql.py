@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from lineage import sql
+from lineage.compaction.compact import compact
 from lineage.selection import sets
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
 

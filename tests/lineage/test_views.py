@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow.parquet as pq
 import pytest
 
+from lineage.compaction.compact import compact
 from lineage.schema import TABLES, Table
 from lineage.sound.facts import HEARD
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, rows
 

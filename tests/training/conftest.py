@@ -27,7 +27,7 @@ from transformers import (
 
 import training.publishing.hub
 from lineage.identity import audio_digest, sample_id
-from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.recorder import NewSample, Recorder
 from lineage.selection.sets import SampleSet, create_set
 from lineage.sound.audio import Waveform, encode, quantise
 from lineage.store import Store

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lineage.errors import EarmarkError, UnknownName
+from lineage.leakage import LeakageRefused
 from lineage.people.policy import Policy
-from lineage.selection.leakage import LeakageRefused
 from lineage.selection.sets import create_set, members, resolve_set
 from lineage.store import Store
 from training.fit import train

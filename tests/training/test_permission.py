@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lineage.leakage import LeakageRefused
 from lineage.people.policy import Policy, PolicyRefused
-from lineage.selection.leakage import LeakageRefused
 from lineage.selection.sets import resolve_set
 from lineage.store import Store
 from training.fit import train

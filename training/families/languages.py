@@ -1,6 +1,6 @@
 """The languages that model families know, and how each family is told.
 
-Names and tags are read as everywhere on the record (`lineage.ingestion.languages`). Whisper is told by one token, Voxtral
+Names and tags are read as everywhere on the record (`lineage.languages`). Whisper is told by one token, Voxtral
 by a short text before its `[TRANSCRIBE]` token, which can name any language of two letters: beyond `VOXTRAL`, the eight
 that the released models were taught, fine-tuning has to teach it.
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lineage.ingestion.languages import tag
+from lineage.languages import tag
 
 PER_SAMPLE = "per-sample"
 

@@ -14,7 +14,7 @@ from influence.discovery.discover import Discovery, discover, examine
 from influence.discovery.literals import attributes_of, literals, quarters
 from lineage.errors import EarmarkError
 from lineage.ids import id_array
-from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.recorder import NewSample, Recorder
 from lineage.selection.sets import create_set, members, resolve_set
 from lineage.selection.slices import Slice, parse_slices, select
 from lineage.store import Store

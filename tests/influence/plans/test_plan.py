@@ -19,7 +19,7 @@ from influence.plans.planfile import AuditPlan
 from influence.plans.request import request
 from influence.statistics.set_luck import rank_p
 from lineage.errors import EarmarkError, UnknownName
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.selection.algebra import cut
 from lineage.selection.sets import members, resolve_set
 from lineage.store import Store

@@ -13,7 +13,7 @@ from lineage.derivation.pipelines import COLUMN, Tracked, _digest, carried, conc
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, sample_id
 from lineage.ids import id_array
-from lineage.ingestion.recorder import described
+from lineage.recorder import described
 from lineage.selection.sets import members, resolve_set
 from lineage.sound.audio import Waveform, encode
 from lineage.store import Store

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lineage.compaction.compact import compact
 from lineage.derivation.derive import transform_set
 from lineage.exports.share import export
 from lineage.ids import halves
@@ -29,7 +30,6 @@ from lineage.schema import TABLES
 from lineage.selection import algebra
 from lineage.selection.sets import create_set, members, prove, resolve_set, sample_sets
 from lineage.selection.slices import Slice, freeze
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.sounds import sound, write
 

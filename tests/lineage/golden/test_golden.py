@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from lineage.compaction.compact import compact
 from lineage.graph import ancestors, descendants, models_of
 from lineage.ids import halves
 from lineage.ingestion.ingest import ingest
@@ -26,7 +27,6 @@ from lineage.proof.verifier import checkpoint_text, verify
 from lineage.schema import TABLES, VAULT, Column
 from lineage.selection import sets
 from lineage.sql import LOG
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.golden import make
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lineage.compaction.compact import compact
 from lineage.derivation.derive import Job, apply, transform_set
 from lineage.errors import EarmarkError, UnknownName
 from lineage.graph import resolve_sample
@@ -26,7 +27,6 @@ from lineage.people.rights import consent
 from lineage.proof.verifier import verify
 from lineage.selection.sets import create_set, members, prove, resolve_set
 from lineage.sound.audio import Waveform, encode, quantise
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.sounds import sound, write
 

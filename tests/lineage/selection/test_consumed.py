@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lineage.compaction.compact import compact
 from lineage.errors import EarmarkError, UnknownName
 from lineage.selection.consumed import DIFFERENCES, NEVER, TIMES, UNPLANNED, WEIGHTLESS, Consumption, consumption
 from lineage.selection.sets import create_set
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, rows
 

@@ -14,10 +14,10 @@ import pytest
 
 from lineage.derivation.derive import transform_set
 from lineage.ingestion.ingest import ingest
-from lineage.ingestion.recorder import NewSample, Recorder
 from lineage.people.erase import erase
 from lineage.people.reach import reach, speaker
 from lineage.proof.verifier import verify
+from lineage.recorder import NewSample, Recorder
 from lineage.selection.duplicates import ALIKE, LONGER, LONGER_S, Duplicates, duplicates
 from lineage.selection.sets import create_set, resolve_set
 from lineage.sound.audio import Waveform, encode, quantise, read_audio

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineage.compaction.compact import compact
 from lineage.derivation.derive import apply
 from lineage.ingestion.ingest import ingest
-from lineage.ingestion.recorder import NewSample, Recorder
 from lineage.proof.verifier import verify
+from lineage.recorder import NewSample, Recorder
 from lineage.sound.audio import Waveform, encode, quantise, read_audio
 from lineage.sound.facts import HEARD, listen
 from lineage.sound.waveforms import level, resample
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.sounds import file_bytes, recoded, sine, sound, speech, write
 

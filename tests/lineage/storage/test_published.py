@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lineage.compaction.compact import compact
 from lineage.errors import AmbiguousName, UnknownName
 from lineage.storage import packed
-from lineage.storage.compact import compact
 from lineage.store import Store
 from tests.lineage.conftest import ids, rows
 

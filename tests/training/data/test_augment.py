@@ -11,10 +11,10 @@ import pytest
 
 from lineage.errors import EarmarkError
 from lineage.identity import audio_digest, sample_id
-from lineage.ingestion.recorder import NewSample, Recorder
 from lineage.people import reach
 from lineage.people.erase import erase
 from lineage.people.policy import Policy, PolicyRefused
+from lineage.recorder import NewSample, Recorder
 from lineage.selection.sets import create_set, members, resolve_set
 from lineage.sound.audio import Waveform, encode, quantise, read_audio, wav
 from lineage.store import Store

@@ -15,7 +15,7 @@ import pytest
 
 from lineage.errors import EarmarkError
 from lineage.identity import sample_id
-from lineage.ingestion.recorder import NewSample, Recorder
+from lineage.recorder import NewSample, Recorder
 from lineage.selection.sets import SampleSet, members, resolve_set
 from lineage.store import Store
 from training.data import features

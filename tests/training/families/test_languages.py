@@ -4,7 +4,7 @@ import pytest
 from transformers.models.whisper.tokenization_whisper import LANGUAGES as WHISPERS
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
-from lineage.ingestion.languages import NAMES
+from lineage.languages import NAMES
 from training.families.languages import GRANARY, LANGUAGES, VOXTRAL, find_language
 
 

@@ -27,8 +27,8 @@ from transformers import (
 )
 
 from lineage.errors import EarmarkError
-from lineage.ingestion.recorder import described
 from lineage.people.policy import Policy, PolicyRefused, adopt
+from lineage.recorder import described
 from lineage.selection.consumed import NEVER, consumption
 from lineage.selection.sets import members, resolve_set
 from lineage.sound.audio import encode

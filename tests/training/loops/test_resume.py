@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from lineage.compaction.sweep import sweep
 from lineage.people.erase import erase
 from lineage.people.reach import sample
 from lineage.selection.sets import members, resolve_set
 from lineage.storage import unfinished
-from lineage.storage.sweep import sweep
 from lineage.store import Store
 from training.fit import TrainedModel, train
 from training.recipe import Recipe

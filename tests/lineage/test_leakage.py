@@ -7,13 +7,13 @@ import logging
 
 import pytest
 
+from lineage import leakage as leaks
 from lineage.derivation.derive import transform_set
 from lineage.errors import EarmarkError
 from lineage.ingestion.ingest import ingest
+from lineage.leakage import Leakage, LeakageRefused, enforce, judge, leakage
 from lineage.people import policy
 from lineage.people.policy import LEAKS, Policy
-from lineage.selection import leakage as leaks
-from lineage.selection.leakage import Leakage, LeakageRefused, enforce, judge, leakage
 from lineage.selection.sets import create_set, resolve_set
 from lineage.store import Store
 from tests.lineage.sounds import sound, write

@@ -6,10 +6,10 @@ import os
 import time
 from pathlib import Path
 
+from lineage.compaction.sweep import sweep
 from lineage.proof.verifier import verify
 from lineage.storage import artifacts
 from lineage.storage.living import alive, living
-from lineage.storage.sweep import sweep
 from lineage.store import Store
 from tests.lineage.conftest import ids, rows
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from lineage.ids import id_array
-from lineage.ingestion.languages import language_tag, scripts
+from lineage.languages import language_tag, scripts
 from lineage.runs import Run
 from lineage.schema import TABLES
 from lineage.sound.facts import HEARD, Facts

@@ -2,14 +2,14 @@
 
 A compaction is a run like any other. Its manifest lists the new segments and takes the old ones away, in one step, so that a
 reader sees the one or the other; the old files stay for a grace period. No row is lost and none added (see
-`lineage.storage.merge`), which `earmark verify` checks by the numbers and `--deep` by the digests of the rows.
+`lineage.compaction.merge`), which `earmark verify` checks by the numbers and `--deep` by the digests of the rows.
 
 What was merged once is not merged again until as much as a quarter of it has come in since, so that a row is rewritten a
 few times only, however large the store grows, and the store holds few batches of merged segments, each several times as
 large as the next.
 
 Only one compaction at a time is under way (`lineage.storage.lease`); killed at any instant it leaves nothing but
-leftovers, which the next one clears away (`lineage.storage.sweep`).
+leftovers, which the next one clears away (`lineage.compaction.sweep`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lineage.compaction import merge
+from lineage.compaction.sweep import GRACE_S, SPILL, Swept, sweep
 from lineage.errors import Conflict
 from lineage.identity import file_digest, uuid7
 from lineage.ids import id_array
@@ -32,11 +34,10 @@ from lineage.proof.verifier import AGAIN, BY, ORIGINS
 from lineage.runs import Run
 from lineage.schema import TABLES, UUID, VAULT, Column, Table
 from lineage.sql import quote
-from lineage.storage import merge, packed
+from lineage.storage import packed
 from lineage.storage.lease import SECONDS, Lease, hold
 from lineage.storage.manifest import Segment
 from lineage.storage.segments import SegmentWriter
-from lineage.storage.sweep import GRACE_S, SPILL, Swept, sweep
 from lineage.store import Store
 
 RATIO = 4  # a batch is merged again once what came after it is at least a quarter of it

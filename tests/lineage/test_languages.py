@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineage.ingestion.languages import NAMES, language_tag, scripts, tag
+from lineage.languages import NAMES, language_tag, scripts, tag
 from lineage.selection.words import plain
 
 

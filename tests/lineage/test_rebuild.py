@@ -8,11 +8,11 @@ from packaging.requirements import Requirement
 
 from lineage.errors import EarmarkError
 from lineage.machine import environment
-from lineage.machine.rebuild import TORCH, dockerfile, dockerfile_of, packages_of, requirements
+from lineage.rebuild import TORCH, dockerfile, dockerfile_of, packages_of, requirements
 from lineage.storage.manifest import RunInfo
 from lineage.store import Store
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 WORDS = {
     "ARG", "FROM", "RUN", "WORKDIR", "COPY", "ENV", "USER", "VOLUME", "ENTRYPOINT", "CMD",
 }  # fmt: skip

@@ -74,7 +74,7 @@ RUN {pip} --no-deps .
 def dockerfile() -> str:
     """The project's own Dockerfile: the versions of `constraints.txt`."""
     head = (
-        "# Earmark with the versions that the tests passed with. Written by `make docs` from lineage/machine/rebuild.py.\n"
+        "# Earmark with the versions that the tests passed with. Written by `make docs` from lineage/rebuild.py.\n"
         "#   docker build --tag earmark .  &&  docker run --volume my-store:/store earmark init /store"
     )
     return _filled(head, PYTHON, TORCH, FROM_CONSTRAINTS.format(pip=PIP))

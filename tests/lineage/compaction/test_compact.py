@@ -17,15 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lineage.compaction import merge
+from lineage.compaction.compact import compact
+from lineage.compaction.sweep import sweep
 from lineage.errors import Conflict
 from lineage.ids import id_array
 from lineage.proof.log import Entry
 from lineage.proof.verifier import verify
 from lineage.selection import sets
-from lineage.storage import artifacts, merge
-from lineage.storage.compact import compact
+from lineage.storage import artifacts
 from lineage.storage.lease import hold
-from lineage.storage.sweep import sweep
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
 
@@ -288,7 +289,7 @@ def test_leftovers_of_the_dead_are_cleared_away_and_nothing_of_the_living(store:
 # One process that has everything loaded and forks the others: they start at once, and can be killed at any instant.
 STAGE = """
 import os, random, signal, sys, time
-from lineage.storage import compact as compaction, merge
+from lineage.compaction import compact as compaction, merge
 from lineage.errors import Conflict
 from lineage.store import Store
 from tests.lineage.conftest import ids, link, rows
