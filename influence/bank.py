@@ -225,7 +225,10 @@ def _prepare(store: Store, recipe: Recipe, evaluate: Sequence[str], progress: Pr
     if job.mixture is not None:
         job.mixture.record(store)
     open_corpus(store, job.data.digest, job.family, transcripts=recipe.transcripts, progress=progress).check()
-    leakage.warn(leakage.judge(store, job.data.digest, evaluate, behind=job.behind))
+    leaks = leakage.judge(store, job.data.digest, evaluate, behind=job.behind)
+    if leaks.refused:  # trainings judge their recipe's own evaluation sets, and these may be others
+        raise leakage.LeakageRefused(leaks, {})
+    leakage.warn(leaks)
     for digest in evaluate:
         open_corpus(store, digest, job.family, transcripts=recipe.transcripts, progress=progress)
 

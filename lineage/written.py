@@ -21,7 +21,19 @@ from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 
 MAX_BYTES = 1 << 20
+UNTOLD = "correct it"
 _SHORT = reprlib.Repr()  # bounded, whatever aliases a hostile file nests
+_TYPES = {
+    "constrained-int",
+    "constrained-float",
+    "int",
+    "float",
+    "str",
+    "bool",
+    "dict",
+}  # as pydantic names the choices of a union among the parts of a place
+# What is said of a choice that was not meant, or of a list whose items are wrong, is told only where nothing closer is.
+_OTHERWISE = {"model_type", "string_type", "int_type", "tuple_type", "too_short"}
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 1, 60, 60
 
 
@@ -74,7 +86,8 @@ class Written(BaseModel):
         try:
             return cls.model_validate(dict(fields))
         except ValidationError as error:
-            problems = "; ".join(_problem(cls, e["type"], e["loc"], e["msg"], e["input"]) for e in error.errors())
+            told = _told([(_place(e["type"], e["loc"]), e) for e in error.errors()])
+            problems = "; ".join(_problem(cls, e["type"], place, e["msg"], e["input"]) for place, e in told)
             raise EarmarkError(f"{where}: {_printable(problems)}") from error
 
     @property
@@ -123,6 +136,26 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "·" for c in text)
 
 
+def _place(kind: str, given: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a field stands, without the types that pydantic tried there; one that is not known is called as it is."""
+    tried = given[:-1] if kind == "extra_forbidden" else given
+    known = tuple(part for part in tried if isinstance(part, int) or not ("[" in part or part in _TYPES))
+    return known + given[len(tried) :]
+
+
+def _told(found: Sequence[tuple[tuple[int | str, ...], Any]]) -> list[tuple[tuple[int | str, ...], Any]]:
+    """What is to be told: of a field that may be one thing or another, not what it was never meant to be."""
+
+    def closer(place: tuple[int | str, ...], other: tuple[int | str, ...], kind: str) -> bool:
+        return other[: len(place)] == place and (len(other) > len(place) or kind not in _OTHERWISE)
+
+    return [
+        (place, e)
+        for place, e in found
+        if e["type"] not in _OTHERWISE or not any(closer(place, other, o["type"]) for other, o in found if o is not e)
+    ]
+
+
 def _problem(document: type[BaseModel], kind: str, place: tuple[int | str, ...], message: str, given: Any) -> str:
     name = ".".join(map(str, place))
     models = _models_at(document, place[:-1])
@@ -137,8 +170,11 @@ def _problem(document: type[BaseModel], kind: str, place: tuple[int | str, ...],
     if not place:
         return message
     message = message[0].lower() + message[1:]
-    last = max(i for i, part in enumerate(place) if isinstance(part, str))  # numbers count the items of a list
-    meaning = _meaning(_models_at(document, place[:last]), str(place[last]))
+    if kind == "too_short" and not given:
+        message = "is empty"
+    # numbers count the items of a list, keys those of a mapping: neither is described, the field that holds them is
+    told = (_meaning(_models_at(document, place[:i]), str(place[i])) for i in reversed(range(len(place))))
+    meaning = next((m for m in told if m != UNTOLD), UNTOLD)
     return f"field '{name}': {message}, not {_SHORT.repr(given)} — {meaning}"
 
 
@@ -158,4 +194,4 @@ def _models_at(document: type[BaseModel], place: Sequence[int | str]) -> list[ty
 
 def _meaning(models: Sequence[type[BaseModel]], name: str) -> str:
     told = [m.model_fields[name].description for m in models if name in m.model_fields]
-    return (told[0] or name).rstrip(".") if told else "correct it"
+    return (told[0] or name).rstrip(".") if told else UNTOLD

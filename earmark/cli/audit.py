@@ -10,7 +10,7 @@ import typer
 
 from earmark.cli.evaluation import MetricOption, OnOption
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
-from earmark.cli.output import print_json, print_rows, progress, say, say_failures, short, span
+from earmark.cli.output import print_json, print_rows, progress, say, say_failures, short
 from earmark.cli.spreading import WORKERS, AddressOption, ExecutorOption, WorkersOption, spread
 from lineage.store import Store
 
@@ -192,6 +192,7 @@ def _plan(path: Path, slices: list[str] | None, **options: Any) -> AuditPlan:
 
 
 def _print(done: AuditReport, as_json: bool) -> None:
+    from influence.report import words
     from influence.report.causes import line
 
     if as_json:
@@ -209,13 +210,15 @@ def _print(done: AuditReport, as_json: bool) -> None:
         value |= {"causes": [_caused(j) for j in done.causes]}
         print_json(value)
         return
+    measured = {e.metric for e in done.effects}
+    shown = "wer" if "wer" in measured or not measured else done.effects[0].metric
     rows = [
         {
             "intervention": e.phrase,
             "on": e.eval_slice,
-            "Δ WER": f"{100 * e.estimate:+.1f}",
-            "interval": span(e.low, e.high),
-            "random": "" if e.control is None else f"{100 * e.control:+.1f}",
+            f"Δ {words.metric_name(shown)}": words.number(shown, e.estimate),
+            "interval": "" if not words.known(e) else words.interval(shown, e.low, e.high),
+            "random": "" if e.control is None else words.number(shown, e.control),
             "p": f"{e.p_adjusted:.3f}",
             **({} if e.looks is None else {"seeds": str(e.seeds)}),
             **({} if e.mapsswe_p is None else {"MAPSSWE": f"{e.mapsswe_p:.3f}"}),
@@ -223,7 +226,7 @@ def _print(done: AuditReport, as_json: bool) -> None:
             "verdict": e.verdict,
         }
         for e in done.effects
-        if e.metric == "wer"
+        if e.metric == shown
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))
     print_rows([{name: row.get(name, "") for name in names} for row in rows])
@@ -233,7 +236,8 @@ def _print(done: AuditReport, as_json: bool) -> None:
         say(str(c))
     for j in done.causes:
         say(line(j))
-    say(f"points of WER; positive: worse under the intervention. audit {short(done.audit)}, {done.retrainings} retrainings, "
+    say(f"{words.unit(shown)} of {words.metric_name(shown)}; positive: worse under the intervention. "
+        f"audit {short(done.audit)}, {done.retrainings} retrainings, "
         f"{done.trained} of them new, {done.wall_s:.0f} s")  # fmt: skip
     if done.retrainings < done.planned:
         saved = 1 - done.retrainings / done.planned

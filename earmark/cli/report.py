@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,7 +13,12 @@ from earmark.cli.audit import audit
 from earmark.cli.options import DEFAULT_STORE, JsonOption, StoreOption
 from earmark.cli.output import say, short
 from lineage.errors import EarmarkError
+from lineage.selection.slices import WHOLE
 from lineage.store import Store
+
+if TYPE_CHECKING:
+    from influence.report.record import AuditRecord
+    from influence.statistics.effects import Effect
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +38,7 @@ def report(
     from influence.report.page import page
     from influence.report.record import read
     from influence.report.words import sentence
+    from influence.statistics.verdicts import NOT_IDENTIFIABLE
 
     found = read(Store.open(store), audit)
     if html is not None:
@@ -48,11 +54,23 @@ def report(
         return
     for a in found.answers:
         say(f"{a.verdict}: {a.sentence} (p {a.p_adjusted:.3f}); {a.reason}")
-    for e in found.effects:
-        if e.metric == "wer" and e.train_slice == e.eval_slice:
-            say(f"{e.verdict}: {sentence(e)}")
+    for e in _first(found):
+        say(f"{e.verdict}: {sentence(e)}{f' Why: {e.reason}' if e.verdict == NOT_IDENTIFIABLE else ''}")
     for c in found.checks:
         say(str(c))
     for told in (schedules.lines, games.lines, causes.lines, forecasts.lines, discovered.lines):
         for line in told(found):
             say(line)
+
+
+def _first(found: AuditRecord) -> list[Effect]:
+    """Of each intervention the effect on its own slice, or on everything where that was not tested, by the first metric.
+
+    What became of the planted slice is among the audit's checks of itself.
+    """
+    from influence.statistics.checks import PLANTED
+
+    metric = next(iter(found.metrics), "")
+    cells = {(e.phrase, e.eval_slice): e for e in found.effects if e.metric == metric and e.intervention != PLANTED}
+    own = {e.phrase: cells.get((e.phrase, e.train_slice)) or cells.get((e.phrase, WHOLE.name)) for e in cells.values()}
+    return [e for e in own.values() if e is not None]

@@ -9,7 +9,7 @@ Law: a design depends on the request and the members of its sets alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from influence.plans.controls import Removal
 from influence.plans.planfile import Controls, Planted
 from influence.plans.request import Request
 from influence.statistics.set_luck import ENOUGH
+from lineage.errors import EarmarkError
 from lineage.identity import digest_of
 from lineage.recorder import described
 from lineage.runs import Run
@@ -94,7 +95,8 @@ def design(store: Store, asked: Request, run: Run | None) -> Design:
     """Lay a request out; with a run, the sets and samples that it needs are put on record.
 
     Raises:
-        EarmarkError: a slice is empty, has no random counterpart, or an intervention cannot be done to it.
+        EarmarkError: a slice is empty, has no random counterpart, or an intervention cannot be done to it; or two
+            comparisons have one name.
     """
     layout = _Layout(store, asked, run)
     train = [layout.frozen(s, asked.population) for s in asked.train]
@@ -112,7 +114,19 @@ def design(store: Store, asked: Request, run: Run | None) -> Design:
             comparisons += layout.compare(intervention, target, frozen.duration_s)
     if asked.planted is not None:
         comparisons.append(layout.plant(asked.planted))
+    _distinct(comparisons)
     return Design(train, tested, layout.rows, comparisons, layout.drawn)
+
+
+def _distinct(comparisons: Sequence[Comparison]) -> None:
+    """Hypotheses, effects and looks know a comparison by its phrase, so none may stand for two."""
+    phrases = [c.phrase for c in comparisons]
+    for phrase in phrases:
+        if phrases.count(phrase) > 1:
+            raise EarmarkError(
+                f"the plan does '{phrase}' twice, and nobody could tell one from the other — keep one, give its slice another "
+                "name ('name: condition'), or make two plans"
+            )
 
 
 @dataclass

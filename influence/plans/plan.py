@@ -58,13 +58,16 @@ def sketch(store: Store, asked: Request) -> Plan:
     Digests of substitutes that are not made yet are not known.
 
     Raises:
-        EarmarkError: an intervention cannot be done, or a hypothesis speaks of something that the plan does not do.
+        EarmarkError: an intervention cannot be done, or a hypothesis speaks of something that the plan does not do; or
+            results on the same recipe and sets are on record already, and the plan declares hypotheses or causes without
+            naming the plan that it changes.
     """
     done = store.find_run(_key(asked))
     if done is not None:
         return _read(asked, done)
     plan = _plan(asked, "", design(store, asked, None))
     hypotheses.check(asked.hypotheses, [c.phrase for c in plan.comparisons], [s.name for s in plan.tested])
+    _not_afterwards(store, asked)
     return plan
 
 
@@ -72,13 +75,11 @@ def freeze(store: Store, asked: Request) -> Plan:
     """Put the plan on record, or find it there.
 
     Raises:
-        EarmarkError: see `sketch`; or results on the same recipe and sets are on record already, and the plan declares
-            hypotheses or causes without naming the plan that it changes.
+        EarmarkError: see `sketch`.
     """
     done = store.find_run(_key(asked))
     if done is None:
         sketch(store, asked)
-        _not_afterwards(store, asked)
         done = _record(store, asked)
     return _read(asked, done)
 

@@ -19,13 +19,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from training.evaluation.normalise import NAMES as NORMALISERS
 
 from influence.causes.graph import CausalGraph
 from influence.executors.spread import Spread
 from influence.interventions import Kind, Remove
+from influence.interventions.remove import KIND as REMOVE
 from influence.plans.controls import Match
 from influence.statistics.effects import MARGINS, Declaration
 from influence.statistics.panels import USUAL, Generalise, Metric
@@ -42,6 +44,8 @@ from training.statistics.bootstrap import LEVEL, REPLICATES
 
 SEEDS = 3
 CONTROLS = 2  # random removals of each size per seed
+Count = Annotated[int, Field(ge=1, le=1000)]
+Margin = Annotated[float, Field(gt=0)]
 Order = Literal["declared", "gradients"]
 NULL = "null"  # YAML reads the bare word as nothing, both as the name of the field and as a condition
 Condition = Literal["refuted", "unsupported", "hurts", "failures", "power", "null", "causes"]
@@ -154,7 +158,7 @@ class Statistics(_Part):
         min_length=1,
         description="What is measured: wer, loss, cer, entity_errors, ece_utterance, ece_word.",
     )
-    margins: dict[Metric, float] = Field(
+    margins: dict[Metric, Margin] = Field(
         default={}, description="Largest change that counts as none: nats per word of loss, points of all others."
     )
     generalise: Generalise = Field(default="speakers", description="'speakers' like those tested, or 'utterances'.")
@@ -167,6 +171,13 @@ class Statistics(_Part):
     equivalence: Equivalence = Field(
         default="each", description="Whether the level is that of each 'no effect', or of the whole 'family'."
     )
+
+    @field_validator("normalise")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in NORMALISERS:
+            raise ValueError(f"no such normaliser; choose one of {', '.join(NORMALISERS)}")
+        return name
 
     @property
     def declaration(self) -> Declaration:
@@ -209,7 +220,7 @@ class AuditPlan(Written):
     slices: tuple[SliceEntry | str, ...] = Field(description="Slices of the training data to intervene on.")
     look_at: tuple[SliceEntry | str, ...] = Field((), description="Slices of the errors; empty: the same, and all.")
     interventions: tuple[Kind, ...] = Field((Remove(),), min_length=1, description="What is done to the slices.")
-    seeds: int | tuple[int, ...] = Field(SEEDS, description="How many, from the recipe's on, or which.")
+    seeds: Count | tuple[int, ...] = Field(SEEDS, description="How many, from the recipe's on, or which.")
     budget: Budget = Field(Budget(), description="The most that may be spent.")
     controls: Controls = Field(Controls(), description="Random removals.")
     null: tuple[str, ...] = Field((), description="Slices of which no effect is expected, as a negative control.")
@@ -270,6 +281,18 @@ class AuditPlan(Written):
                 raise ValueError(
                     f"fail_on: {condition} can never be met — give '{field}', which it is about, or drop it"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_checked(self) -> Self:
+        removed = [i.slices for i in self.interventions if i.kind == REMOVE]
+        for name in self.null:
+            if not any(not names or name in names for names in removed):
+                raise ValueError(f"{NULL}: nothing removes '{name}', so nobody could say that this does nothing — "
+                                 f"add {REMOVE} to its interventions, or drop it")  # fmt: skip
+        for field, given in ((NULL, self.null), ("planted", self.planted)):
+            if given and "wer" not in self.statistics.metrics:
+                raise ValueError(f"{field} is judged by WER, which is not measured — add wer to statistics: metrics")
         return self
 
     @property

@@ -52,10 +52,12 @@ def check_metrics(metrics: Collection[str]) -> None:
     """Whether these can be measured.
 
     Raises:
-        EarmarkError: there is none, or one that is not known.
+        EarmarkError: there is none, or one that is not known, or one stands twice.
     """
     if not metrics or set(metrics) - set(METRICS):
         raise EarmarkError(f"metrics {', '.join(metrics) or 'none'} — choose of {', '.join(METRICS)}")
+    if len(set(metrics)) < len(metrics):
+        raise EarmarkError(f"metrics {', '.join(metrics)} — name each once")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from earmark.cli.audit import _plan
+from earmark.cli.audit import _plan, _print
+from influence.audit import AuditReport
 from influence.statistics.sequential import Sequential
 from lineage.errors import EarmarkError
 from tests.earmark.test_cli import earmark, recipe, recordings, said
+from tests.influence.report.conftest import effect
 
 CLAIM = "removing accent=north changes WER on all by less than 99 points"
 
@@ -72,6 +74,15 @@ def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureF
     assert f"amends plan {done['audit'][:12]}" in shown
     earmark("audit", "run", str(plan), "--seeds", "2", *store, status=2)
     assert "--seeds goes with --slice" in capsys.readouterr().err
+
+
+def test_a_table_is_of_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    found = (effect("a", "a", 0.0512, metric="loss"),)
+    _print(AuditReport("0" * 64, "run", "plan", found, 4, 0, 1.0, {}, True, planned=4), as_json=False)
+    told = said(capsys)
+    assert "Δ loss" in told
+    assert "+0.051" in told
+    assert "nats per word of loss; positive: worse" in told
 
 
 def test_looks_are_options_of_a_recipe(tmp_path: Path) -> None:

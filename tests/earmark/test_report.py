@@ -37,6 +37,18 @@ def test_one_audit_three_ways(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "report.html" in said(capsys)
 
 
+def test_every_intervention_is_told_by_what_was_measured_and_an_open_one_says_why(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store.init(here / "my-store")
+    fields = {"metric": "loss", "verdict": "not identifiable", "reason": "one seed only"}
+    put(store, [effect("a", "a", 0.1, **fields), effect("a", "all", 0.1, **fields), effect("b", "all", 0.2, **fields)])
+    earmark("audit", "report", "audit", "--store", "my-store")
+    lines = said(capsys).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["removing a, loss on a", "removing b, loss on all"]
+    assert all(line.endswith("Why: one seed only") for line in lines)
+
+
 def test_what_stands_beside_is_told_in_lines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     graph = {"edges": [["noise", "errors"], ["accent", "errors"]], "unobserved": []}
     surround(Store.init(here / "my-store"), ["accent=a", "accent=b"], graph)

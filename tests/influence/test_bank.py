@@ -105,6 +105,14 @@ def test_a_bank_looks_for_leaks_and_warns_once_over_all_rounds(
     assert asked == [(resolve_set(fresh, recipe.train).digest, test_set)]
 
 
+def test_a_bank_is_not_tested_on_what_it_trains_on(fresh: Store, recipe: Recipe) -> None:
+    trained_on = resolve_set(fresh, "train").digest
+    runs = len(fresh.runs())
+    with pytest.raises(leakage.LeakageRefused, match="audio leakage: 36 of 36 samples"):
+        fill(fresh, recipe.variant(epochs=1), [Retraining(0)], [trained_on])
+    assert "train" not in {r.kind for r in fresh.runs()[runs:]}
+
+
 def test_leaving_out_is_weight_zero_and_another_model(fresh: Store, recipe: Recipe, test_set: str) -> None:
     with fresh.run("plan") as run:
         south = freeze(run, Slice.parse("accent=south"), resolve_set(fresh, "train"))

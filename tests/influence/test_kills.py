@@ -133,7 +133,9 @@ def test_an_audit_killed_ten_times_is_the_one_that_was_left_alone(recipe: Recipe
         before, workers = killed.begun(), 2 if life in SPREAD else 1
         further = 0 if life == 0 else last if life >= KILLS - 2 else chance.randint(0, 2 * last // KILLS)
         after = min(len(killed.published()) + further, last)
-        part = chance.uniform(0, 0.5 if after < last else 0.1)  # of the last, a machine less busy now may be through sooner
+        part = chance.uniform(
+            0, 0.5 if after < last else 0.1
+        )  # of the last, a machine less busy now may be through sooner
         end(killed, recipe, workers, after, life not in CALM and after < last, part * took[after])
         there = killed.published()
         died = [killed.kind(i) for i in killed.begun() - before - there]

@@ -30,8 +30,11 @@ class Drawing(Written):
 
     name: str = Field(description="What people call it.")
     shapes: tuple[Annotated[Circle | Square, Field(discriminator="kind")], ...] = Field(
-        (), description="What is on it."
+        (), min_length=1, description="What is on it."
     )
+    sizes: int | tuple[int, ...] = Field(1, description="How large.")
+    frames: tuple[Circle | str, ...] = Field((), description="What is around it.")
+    inks: dict[Literal["red", "blue"], float] = Field({}, description="How much of each.")
 
 
 @pytest.mark.parametrize(
@@ -41,12 +44,20 @@ class Drawing(Written):
         ("- a", "is a list, no drawing"),
         ("nam: a", "unknown field 'nam' — did you mean 'name'?"),
         ("nam: a", "field 'name' is missing — add it: What people call it"),
-        ("name: a\nzzz: 1", "unknown field 'zzz' — known fields are name, shapes"),
+        ("name: a\nzzz: 1", "unknown field 'zzz' — known fields are name, shapes, sizes, frames, inks"),
         ("name: a\nname: b", "line 2, column 1: 'name' is given twice — keep one of them"),
         ("name: a\nshapes: [{kind: circle, radius: -1}]", "greater than 0, not -1 — Of the circle, in metres"),
         ("name: a\nshapes: [{kind: square, radius: 1}]", "'shapes.0.square.radius' — known fields are kind, side"),
         ("name: a\nshapes: [{kind: circle}]", "'shapes.0.circle.radius' is missing — add it: Of the circle, in metres"),
         ("name: a\nshapes: [{kind: star}]", "field 'shapes.0'"),
+        ("name: a\nshapes: []", "field 'shapes': is empty, not [] — What is on it"),
+        ("name: a\nsizes: 1.5", "field 'sizes': input should be a valid integer, got a number with a fractional part"),
+        ("name: a\nsizes: [a]", "field 'sizes.0': input should be a valid integer"),
+        ("name: a\nframes: [{radius: -1}]", "field 'frames.0.Circle.radius': input should be greater than 0"),
+        (
+            "name: a\ninks: {green: 1}",
+            "field 'inks.green': input should be 'red' or 'blue', not 'green' — How much of each",
+        ),
         ("1: 2", "field 1 is not a name"),
         ("a: [", "line 1, column 5: not YAML"),
         ('"\\x1b[2J": 1', "unknown field '·[2J'"),

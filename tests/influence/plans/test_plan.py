@@ -112,6 +112,19 @@ def test_mistakes_in_a_plan_are_told(fresh: Store, fields: dict[str, Any]) -> No
         ({"statistics": {"sequential": {"looks": [2], "metric": "cer"}}}, "add it to the metrics"),
         ({"statistics": {"metrics": ["wer", "mos"]}}, "metrics"),
         ({"hypotheses": [CLAIM.replace("WER", "CER")]}, "cer is not measured"),
+        ({"seeds": 0}, "field 'seeds': input should be greater than or equal to 1, not 0 — How many"),
+        ({"seeds": 10**9}, "field 'seeds': input should be less than or equal to 1000"),
+        (
+            {"statistics": {"margins": {"wer": -1}}},
+            "field 'statistics.margins.wer': .* greater than 0, not -1 — Largest",
+        ),
+        ({"statistics": {"metrics": ["wer", "wer"]}}, "name each once"),
+        ({"statistics": {"normalise": "basik"}}, "normalise': no such normaliser; choose one of none, basic"),
+        ({"statistics": {"metrics": ["loss"]}, "hypotheses": [], "null": []}, "planted is judged by WER"),
+        ({"interventions": ["reweight"], "hypotheses": []}, "null: nothing removes 'accent=north'"),
+        ({"interventions": ["remove", "remove"]}, "'removing accent=north' twice"),
+        ({"interventions": [{"kind": "corrupt", "shares": [0.5, 0.5]}], "null": [], "hypotheses": []}, "twice"),
+        ({"slices": ["planted: accent = 'north'"], "null": [], "hypotheses": []}, "'removing planted' twice"),
     ]
     runs = len(fresh.runs())
     for change, said in wrong:
