@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import duckdb
 import typer
+from rich.text import Text
 from rich.tree import Tree
 
 from earmark.cli.options import DEFAULT_STORE, CsvOption, JsonOption, StoreOption, TrainingArgument
-from earmark.cli.output import console, print_rows, say, short
+from earmark.cli.output import console, print_rows, say, short, strong
 from lineage import aliases, graph, reference, schema, sql
 from lineage.chain import chain
 from lineage.errors import EarmarkError, UnknownName
@@ -238,7 +239,8 @@ def _trace_set(store: Store, found: sets.SampleSet, as_json: bool) -> None:
             as_json=True,
         )
         return
-    say(f"[bold]{found.kind} {found.name}[/] {found.digest}\n  {found.size} samples, made by run {found.run_id}")
+    told = f" {found.digest}\n  {found.size} samples, made by run {found.run_id}"
+    say(strong(f"{found.kind} {found.name}", told))
     if found.predicate:
         say(f"  cut by: {found.predicate}")
     for digest in above:
@@ -257,7 +259,7 @@ def _trace_sample(store: Store, sample: Any, as_json: bool) -> None:
         rows = {"sample": _described(store, sample), "up": up.to_pylist(), "down": down.to_pylist()}
         print_rows([{**rows, "models": consumers.to_pylist()}], as_json=True)
         return
-    tree = Tree(f"[bold]{sample}[/]  {_about(store, sample)}")
+    tree = Tree(strong(str(sample), f"  {_about(store, sample)}"))
     _grow(tree, store, sample, up.to_pylist(), "child_id", "parent_id", "made by {} from")
     console().print(tree, highlight=False)
     if made:
@@ -294,8 +296,10 @@ def _grow(
     if tree.children and len(tree.children) > HOPS_SHOWN:
         return
     for edge in [e for e in edges if e[here] == sample][:HOPS_SHOWN]:
-        by = words.format(f"[cyan]{edge['transform'] or edge['transform_id'][:SHORT_ID]}[/]")
-        branch = tree.add(f"{by} {edge[there]} ({edge['role']})  {_about(store, edge[there])}")
+        before, after = words.split("{}")
+        by = (edge["transform"] or edge["transform_id"][:SHORT_ID], "cyan")
+        other = f"{after} {edge[there]} ({edge['role']})  {_about(store, edge[there])}"
+        branch = tree.add(Text.assemble(before, by, other))
         _grow(branch, store, edge[there], edges, here, there, words)
 
 
@@ -311,7 +315,8 @@ def _trace_model(store: Store, model: str, as_json: bool) -> None:
     rows = behind.to_pylist()
     links = chain(store, model)
     for m in store.sql("SELECT * FROM models WHERE model_id = ?", [model]).to_pylist():
-        say(f"[bold]model {m['model_id']}[/]\n  {m['name']}, {m['family']}, from {m['base']}, run {m['run_id']}")
+        told = f"\n  {m['name']}, {m['family']}, from {m['base']}, run {m['run_id']}"
+        say(strong(f"model {m['model_id']}", told))
         say(f"  trained on set {short(m['set_digest'])}, seed {m['seed']}")
     for link in links:
         if link.model_id != model:
@@ -338,12 +343,12 @@ def schema_(
         sys.stdout.write(reference.markdown())
         return
     for t in [schema.TABLES[table]] if table else schema.TABLES.values():
-        say(f"[bold]{t.name}[/]  {t.doc}")
+        say(strong(t.name, f"  {t.doc}"))
         for c in t.columns:
             say(f"  {c.name:<20} {sql.type_name(c.type):<24} {c.doc}")
     if table is None:
         for name, (parameters, doc, _) in sql.MACROS.items():
-            say(f"[bold]FROM {name}{parameters}[/]  {doc}")
+            say(strong(f"FROM {name}{parameters}", f"  {doc}"))
 
 
 def shell(

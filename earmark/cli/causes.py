@@ -75,7 +75,11 @@ def gap(
     found = done.gaps
     if draw is not None and graph is not None:
         drawn = drawing.svg if draw.suffix == ".svg" else drawing.dot
-        draw.write_text(drawn(graph, [slice_.partition("=")[0].strip()], found.adjusted_for), encoding="utf-8")
+        text = drawn(graph, [slice_.partition("=")[0].strip()], found.adjusted_for)
+        try:
+            draw.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise EarmarkError(f"cannot write {draw}: {error.strerror} — choose another place") from error
     if as_json:
         print_json({"run": done.run_id, **plain(done)})
         return

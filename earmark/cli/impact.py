@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from earmark.cli.options import DEFAULT_STORE, JsonOption, SampleOption, SourceOption, StoreOption
-from earmark.cli.output import plain, print_rows, say, short
+from earmark.cli.output import plain, print_rows, say, short, strong
 from lineage import graph
 from lineage.errors import EarmarkError, UnknownName
 from lineage.people import reach, rights
@@ -50,9 +50,8 @@ def impact(
         facts |= {"sets": found.sets.to_pylist(), "predictions": found.predictions.to_pylist()}
         print_rows([facts], as_json=True)
         return
-    say(
-        f"[bold]{' '.join(scope.config.values())}[/]: {len(found.samples)} samples, {dossier.derived} of them made of others"
-    )
+    told = f": {len(found.samples)} samples, {dossier.derived} of them made of others"
+    say(strong(" ".join(scope.config.values()), told))
     for where, purposes in agreed.items():
         say(f"  of source {where}, agrees to: {purposes}")
     rows = ", ".join(f"{n} {table}" for table, n in dossier.vault.items() if n)
@@ -85,7 +84,7 @@ def _impact_of_licence(store: Store, licence: str, as_json: bool) -> None:
     if as_json:
         print_rows([{**found.to_json(), "derived": len(found.derived)}], as_json=True)
         return
-    say(f"[bold]licence {licence}[/]: {len(found.samples)} samples")
+    say(strong(f"licence {licence}", f": {len(found.samples)} samples"))
     _tell_affected(found, found.models.to_pylist())
     say("nothing was changed")
 

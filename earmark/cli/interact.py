@@ -22,6 +22,7 @@ SAID = {
     "interaction": "interaction",
     "deletion": "left out",
 }
+PAIRED = "interaction beside all others"  # positive: leaving out both costs less than the sum of leaving out each
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +86,7 @@ def interact(
     print_rows(
         [
             {
-                "measure": SAID[r.measure] + (", beyond each alone" if r.measure == "deletion" and r.size > 1 else ""),
+                "measure": PAIRED if r.measure == "deletion" and r.size > 1 else SAID[r.measure],
                 "of": r.slices,
                 "on": r.eval_slice,
                 **({} if metric is None else {"metric": NAMES[r.metric]}),

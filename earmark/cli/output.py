@@ -18,6 +18,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 SHORT = 12  # digits of a digest that people need to see
 
@@ -30,9 +31,12 @@ class Report(Protocol):
 
 
 def console() -> Console:
-    """Standard output; not wrapped to eighty columns where it is not a terminal."""
-    plain = Console(soft_wrap=False)
-    return plain if plain.is_terminal else Console(width=200, soft_wrap=False)
+    """Standard output; not wrapped to eighty columns where it is not a terminal.
+
+    What is printed is taken as it is: "[laughter]" in a transcript or "demo[seed 1]" is a name and no markup to be obeyed.
+    """
+    width = None if Console().is_terminal else 200
+    return Console(width=width, soft_wrap=False, markup=False, emoji=False)
 
 
 def short(digest: str | None) -> str:
@@ -107,7 +111,12 @@ def span(low: float | None, high: float | None, how: str = "+.1f") -> str:
     return "" if low is None or high is None or math.isnan(low) else f"{100 * low:{how}} to {100 * high:{how}}"
 
 
-def say(text: str) -> None:
+def strong(text: str, rest: str) -> Text:
+    """A line that begins in bold."""
+    return Text.assemble((text, "bold"), rest)
+
+
+def say(text: str | Text) -> None:
     """One line for a person."""
     console().print(text, highlight=False)
 
@@ -124,7 +133,8 @@ def progress(title: str) -> Iterator[Report]:
     errors = Console(stderr=True)
     if errors.is_terminal:
         columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(),
         )  # fmt: skip
         with Progress(*columns, console=errors, transient=True) as bar:
             task = bar.add_task(title, total=None)

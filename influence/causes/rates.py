@@ -123,7 +123,7 @@ def population_averaged(utterances: Utterances, made: Design, *, level: float = 
     for side, name in ((utterances.inside, "the slice"), (~utterances.inside, "the others")):
         if not utterances.errors[side].sum():
             raise EarmarkError(
-                f"{name} have no word errors, so that rates cannot be compared as a ratio — test on more"
+                f"no word errors in {name}, so that rates cannot be compared as a ratio — test on more, or adjust for nothing"
             )
     model = sm.GEE(
         utterances.errors, made.matrix, groups=utterances.speakers, family=sm.families.Poisson(),

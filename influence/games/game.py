@@ -100,7 +100,7 @@ def draw_up(
     if n > MOST_SLICES:
         raise EarmarkError(f"{n} slices are too many for one game — name {MOST_SLICES} at most, or merge some")
     if not seeds or len(set(seeds)) < len(seeds):
-        raise EarmarkError(f"seeds {list(seeds)} — give one or more different ones")
+        raise EarmarkError(f"seeds: {', '.join(map(str, seeds)) or 'none'} — give one or more different ones")
     if not 2 <= order <= n:
         raise EarmarkError(f"interactions of order {order} among {n} slices — give an order from 2 to {n}")
     if sampling not in (None, "permutations", "regression"):

@@ -11,8 +11,8 @@ values, so that each is a contrast between retrainings and gets the interval of 
   Σ_{L ⊆ S} (−1)^{|S|−|L|} v(T ∪ L), averaged over all T that S is added to, as Shapley's value averages. Of one slice it *is*
   the Shapley value. It needs all 2^n coalitions.
 * **deletion index** of S: the same derivative where all other data are there (T = everything else). Of one slice it is the
-  effect of leaving it out; of two, what leaving out both does beyond the sum of leaving out each. It needs only the coalitions
-  that lack few slices.
+  effect of leaving it out; of two, by how much leaving out both costs less than the sum of leaving out each. It needs only the
+  coalitions that lack few slices.
 
 Sign of an index of two: negative means that either makes up for the other (together they are worth less than the sum of
 their own), positive that each needs the other.

@@ -96,7 +96,7 @@ def _row(r: Interaction, several: bool, axis: tuple[float, float, float]) -> Seq
 
 def _what(r: Interaction) -> str:
     if r.measure == "deletion" and r.size > 1:
-        return "left out together, beyond each alone"
+        return "interaction beside all others"
     return MEASURES.get(r.measure, r.measure)
 
 

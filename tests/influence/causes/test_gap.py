@@ -152,7 +152,7 @@ def test_one_speaker_on_a_side_gives_no_interval() -> None:
 def test_a_side_without_errors_is_said_to_be_that() -> None:
     heard = utterances(9)
     spotless = replace(heard, errors=np.where(heard.inside, 0.0, heard.errors))
-    with pytest.raises(EarmarkError, match="no word errors"):
+    with pytest.raises(EarmarkError, match=r"no word errors in the slice, .* adjust for nothing"):
         judge(spotless, "slice", replicates=200)
 
 
@@ -271,6 +271,9 @@ def test_on_the_command_line(store: Store, model: str, tmp_path: Path, capsys: p
     assert "adjusted for duration_s" in told
     assert "beware: conditions nobody recorded are not adjusted for" in told
     assert drawn.read_text().startswith("<svg")
+    nowhere = str(tmp_path / "nowhere" / "causes.svg")
+    earmark("gap", model, "test", "--slice", "noise=hum", "--causes", str(graph), "--draw", nowhere, *where, status=2)
+    assert f"cannot write {nowhere}" in capsys.readouterr().err
     earmark("gap", model, "test", "--slice", "noise=hum", "--adjust", "duration_s", "--json", *where)
     assert json.loads(capsys.readouterr().out)["adjusted_for"] == ["duration_s"]
     earmark("gap", model, "test", "--slice", "noise=hum", "--draw", str(drawn), *where, status=2)

@@ -10,6 +10,7 @@ from earmark.cli.interact import _sampling
 from influence.audit import audit
 from influence.games.coalitions import interact, widened
 from influence.games.game import disjoint
+from influence.games.interactions import deletion
 from influence.games.shapley import CAUTION
 from influence.games.worth import InteractionReport
 from influence.statistics.contrasts import Contrast
@@ -87,6 +88,13 @@ def test_the_interaction_of_two_is_what_they_are_worth_beyond_their_own(report: 
     assert all(np.isfinite(alone))
 
 
+def test_leaving_out_both_costs_less_than_each_by_their_interaction() -> None:
+    values = {0b00: -0.5, 0b01: -0.3, 0b10: -0.35, 0b11: -0.25}
+    found = {subset: sum(w * values[c] for c, w in deletion(2, subset).items()) for subset in (0b01, 0b10, 0b11)}
+    both = values[0b11] - values[0b00]
+    assert found[0b01] + found[0b10] - both == pytest.approx(found[0b11])
+
+
 def test_a_caution_stands_beside_every_value(report: InteractionReport) -> None:
     assert all(CAUTION in r.caution for r in report.rows if r.measure != "total")
     assert {r.p_adjusted is None for r in report.rows} == {False}
@@ -98,6 +106,8 @@ def test_asking_again_reads_it_back(report: InteractionReport, fresh: Store, sho
     again = interact(fresh, short, slices=SLICES, order=3, seeds=2, replicates=200, evaluation=["noise=hum"])
     assert again.reused
     assert (again.rows, again.trained) == (report.rows, 0)
+    with pytest.raises(EarmarkError, match="seeds: none — give one"):
+        interact(fresh, short, slices=["accent=north", "accent=west"], seeds=0)
     assert len(fresh.runs()) == runs
 
 
