@@ -68,7 +68,7 @@ def _first(found: AuditRecord) -> list[Effect]:
 
     What became of the planted slice is among the audit's checks of itself.
     """
-    from influence.statistics.checks import PLANTED
+    from influence.plans.checks import PLANTED
 
     metric = next(iter(found.metrics), "")
     cells = {(e.phrase, e.eval_slice): e for e in found.effects if e.metric == metric and e.intervention != PLANTED}

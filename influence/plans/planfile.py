@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from training.evaluation.normalise import NAMES as NORMALISERS
 
 from influence.causes.graph import CausalGraph
 from influence.executors.spread import Spread
@@ -39,6 +38,7 @@ from lineage.selection.slices import Slice
 from lineage.sql import quote
 from lineage.store import Store
 from lineage.written import Written
+from training.normalise import NAMES as NORMALISERS
 from training.recipe import Recipe
 from training.statistics.bootstrap import LEVEL, REPLICATES
 
