@@ -76,6 +76,10 @@ for group in (
     group.register(app)
 
 
+INTERRUPTED = 130
+GOES_ON = "earmark: interrupted; finished work is kept, the same command goes on from there\n"
+
+
 def main() -> None:
     """Entry point of the `earmark` command."""
     try:
@@ -83,8 +87,12 @@ def main() -> None:
     except EarmarkError as error:
         sys.stderr.write(f"earmark: {error}\n")
         sys.exit(2)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer makes a silent exit of Ctrl-C
+            sys.stderr.write(GOES_ON)
+        raise
     except KeyboardInterrupt:
-        sys.stderr.write("earmark: interrupted; finished work is kept, the same command goes on from there\n")
-        sys.exit(130)
+        sys.stderr.write(GOES_ON)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)

@@ -269,3 +269,16 @@ def test_duplicates_and_facts_of_recordings(here: Path, capsys: pytest.CaptureFi
     seen = said(capsys)
     assert all(fact in seen for fact in (" dBFS", "up to ", "words/s", "en-GB", "Latin script"))
     assert "one two" not in seen
+
+
+def test_who_interrupts_is_told_that_it_goes_on(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earmark("init", "my-store")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lineage.store.Store.open", interrupted)
+    earmark("runs", "--store", "my-store", status=130)
+    assert "finished work is kept, the same command goes on from there" in capsys.readouterr().err
