@@ -8,8 +8,8 @@ audit uses, so games, audits and larger games share their models and a killed on
 
 * Up to five slices **every coalition** is trained: Shapley values and interaction indices are exact but for seeds and speakers.
 * Beyond, or where the budget is less, `shapley=True` **samples** coalitions (`shapley`) until the budget of retrainings or the
-  wanted standard error is reached, and otherwise the **deletion** indices are told: what leaving out two slices does beyond
-  leaving out each.
+  wanted standard error is reached, and otherwise the **deletion** indices are told: by how much leaving out two slices costs
+  less than leaving out each.
 
 Intervals are those of contrasts between retrainings (seeds × test speakers), widened by the error of sampling where there is
 one (Zou & Donner, Stat. Med. 27, 2008: half-widths of independent parts add in squares); where pairs are too few for that error

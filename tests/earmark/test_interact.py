@@ -31,6 +31,7 @@ def test_what_two_slices_are_worth_together(store: Path, capsys: pytest.CaptureF
     earmark(*asked)
     told = said(capsys)
     assert "accent=north × accent=south" in told
+    assert "interaction beside all others" in told  # leaving out both costs less than each, so not "beyond each alone"
     assert "Caution: splitting or merging slices changes the values" in told
     earmark(*asked, "--metric", "cer", "--metric", "loss")
     told = said(capsys)
