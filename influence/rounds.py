@@ -51,17 +51,28 @@ class Rounds:
         Raises:
             EarmarkError: the budget does not suffice for the first round, before any training.
         """
+        self.check_budget()
         asked = self._plan.request
-        sequential = asked.declaration.sequential
-        looks = sequential.looks if sequential else (self._seeds,)
-        lack = self._purse.lacks((), self._wanted(self._plan.comparisons, looks[0]))
-        if lack:
-            raise EarmarkError(f"the plan needs {lack} — ask fewer questions, or raise budget")
         with bank.opened(
             self._store, asked.recipe, [asked.evaluation.digest], normalise=asked.normalise,
             spread=spread.at_most(len(self.results)), parents=[self._plan.run_id], progress=progress,
         ) as opened:  # fmt: skip
-            return self._through(opened, looks)
+            return self._through(opened, self._looks)
+
+    def check_budget(self) -> None:
+        """Whether the budget suffices for the first round.
+
+        Raises:
+            EarmarkError: it does not.
+        """
+        lack = self._purse.lacks((), self._wanted(self._plan.comparisons, self._looks[0]))
+        if lack:
+            raise EarmarkError(f"the plan needs {lack} — ask fewer questions, or raise budget")
+
+    @property
+    def _looks(self) -> Sequence[int]:
+        sequential = self._plan.request.declaration.sequential
+        return sequential.looks if sequential else (self._seeds,)
 
     def _through(self, opened: bank.Bank, looks: Sequence[int]) -> tuple[list[Effect], list[Answer]]:
         asked = self._plan.request

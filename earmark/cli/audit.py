@@ -17,7 +17,10 @@ from lineage.store import Store
 if TYPE_CHECKING:
     from influence.audit import AuditReport
     from influence.causes.compared import Judged
+    from influence.plans.outlook import Outlook
+    from influence.plans.plan import Plan
     from influence.plans.planfile import AuditPlan
+    from influence.plans.request import Request
 
 SliceOption = Annotated[
     list[str] | None,
@@ -111,6 +114,7 @@ def check(
     from influence.plans.outlook import outlook
     from influence.plans.plan import sketch
     from influence.plans.request import request
+    from influence.rounds import Rounds
 
     opened = Store.open(store)
     wanted = _plan(plan, slice_, eval=evaluation, on=on, seeds=seeds, controls=controls, looks=looks)
@@ -132,7 +136,12 @@ def check(
     }
     if as_json:
         print_json(value)
-        return
+    else:
+        _say_outlook(asked, drawn, expected, seconds)
+    Rounds(opened, drawn).check_budget()
+
+
+def _say_outlook(asked: Request, drawn: Plan, expected: Outlook, seconds: float | None) -> None:
     say(f"plan {short(asked.digest)}{', on record' if drawn.run_id else ''}: {len(drawn.comparisons)} interventions")
     for h in asked.hypotheses:
         say(f"  {h}")

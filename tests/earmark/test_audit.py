@@ -44,6 +44,11 @@ def test_a_plan_is_drafted_looked_at_and_run(here: Path, capsys: pytest.CaptureF
     assert CLAIM in shown
     assert "the gap of accent=north, adjusted for nothing" in shown
     assert "4 retrainings, 0 of them on record" in shown
+    short = here / "short.yaml"
+    short.write_text(yaml.safe_dump({**fields, "budget": {"retrainings": 3}}))
+    for verb in ("check", "run"):
+        earmark("audit", verb, str(short), *store, status=2)
+        assert "the plan needs 4 retrainings more, its budget has 3" in capsys.readouterr().err
     earmark("audit", "run", str(plan), "--workers", "1", *store)
     told = said(capsys)
     assert CLAIM in told
