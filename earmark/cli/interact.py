@@ -22,7 +22,6 @@ SAID = {
     "interaction": "interaction",
     "deletion": "left out",
 }
-PAIRED = "interaction beside all others"  # positive: leaving out both costs less than the sum of leaving out each
 
 
 def register(app: typer.Typer) -> None:
@@ -63,6 +62,7 @@ def interact(
     """Retrain on combinations of slices: their Shapley values, and whether one makes up for the lack of another."""
     from influence.games.coalitions import interact as run
     from influence.plans.hypotheses import NAMES
+    from influence.report.games import PAIRED
     from lineage.selection.slices import WHOLE
     from training.recipe import Recipe
 

@@ -25,6 +25,7 @@ MEASURES = {
     "interaction": "interaction",
     "deletion": "left out of all data",
 }
+PAIRED = "interaction beside all others"  # positive: leaving out both costs less than the sum of leaving out each
 
 
 def games(record: AuditRecord) -> Markup:
@@ -96,7 +97,7 @@ def _row(r: Interaction, several: bool, axis: tuple[float, float, float]) -> Seq
 
 def _what(r: Interaction) -> str:
     if r.measure == "deletion" and r.size > 1:
-        return "interaction beside all others"
+        return PAIRED
     return MEASURES.get(r.measure, r.measure)
 
 

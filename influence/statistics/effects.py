@@ -41,6 +41,7 @@ from influence.statistics.sequential import ONLY, Look, Sequential
 from influence.statistics.set_luck import ENOUGH, NONE, corrected, of_sets, rank
 from influence.statistics.verdicts import NOT_IDENTIFIABLE, Cell, Correction, Equivalence, Verdict, judge
 from lineage.errors import EarmarkError
+from lineage.finite import finite
 from lineage.identity import digest_of
 from lineage.selection.slices import WHOLE
 from training.statistics.bootstrap import LEVEL, REPLICATES
@@ -385,33 +386,29 @@ def _row(audit: str, m: _Measured, verdict: Verdict, declaration: Declaration, r
         eval_set=m.tested.set_digest,
         metric=m.cell.metric,
         estimate=m.estimate.estimate,
-        low=_known(m.estimate.low),
-        high=_known(m.estimate.high),
+        low=finite(m.estimate.low),
+        high=finite(m.estimate.high),
         level=declaration.level,
         control=control.estimate if control else None,
-        control_low=_known(control.low) if control else None,
-        control_high=_known(control.high) if control else None,
+        control_low=finite(control.low) if control else None,
+        control_high=finite(control.high) if control else None,
         difference=difference.estimate if difference else None,
-        difference_low=_known(difference.low) if difference else None,
-        difference_high=_known(difference.high) if difference else None,
+        difference_low=finite(difference.low) if difference else None,
+        difference_high=finite(difference.high) if difference else None,
         seeds=m.seeds,
         replicates=declaration.replicates,
         p=verdict.p,
         p_adjusted=verdict.p_adjusted,
-        minimum_detectable=_known(verdict.detectable),
+        minimum_detectable=finite(verdict.detectable),
         margin=m.cell.margin,
         verdict=verdict.words,
         reason=verdict.reason,
         intervention=m.slice.intervention,
         dose=m.slice.dose,
         phrase=m.slice.phrase or f"removing {m.slice.name}",
-        error=None if m.cell.obstacle else _known(m.cell.tested.error),
-        freedom=None if m.cell.obstacle else _known(m.cell.tested.freedom),
+        error=None if m.cell.obstacle else finite(m.cell.tested.error),
+        freedom=None if m.cell.obstacle else finite(m.cell.tested.freedom),
         rank_p=rank_p,
         looks=len(m.cell.before) + 1 if declaration.sequential else None,
         share=m.cell.look.level(alpha) / alpha if declaration.sequential else None,
     )
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -4,6 +4,7 @@ import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_asking_again_reads_it_back_and_another_question_retrains_nothing(
 
 def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) -> None:
     runs = len(fresh.runs())
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"slices": []},
         {"slices": ["acent=north"]},
         {"slices": ["accent=north"], "hours": [-1.0]},
@@ -124,7 +125,7 @@ def test_mistakes_are_told_before_anything_is_done(fresh: Store, short: Recipe) 
     ]
     for asked in wrong:
         with pytest.raises(EarmarkError):
-            forecast(fresh, short, **asked)  # type: ignore[arg-type]
+            forecast(fresh, short, **asked)
     assert len(fresh.runs()) == runs
     with pytest.raises(EarmarkError, match="nothing would be left"):
         forecast(fresh, short, ["all"], seeds=2)
